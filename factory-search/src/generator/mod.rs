@@ -1,0 +1,1 @@
+//! Writes candidates from a reference program.
