@@ -1,0 +1,116 @@
+//! The buffers that a launch may touch: the caller's slices and scratch, at addresses of the machine's own.
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// First address that a buffer may have. Everything below is no memory, so that null and small integers fault.
+const FIRST_ADDRESS: u64 = 0x10_0000_0000;
+/// Least distance between two buffers, so that running off the end of one never lands in another.
+const GUARD: u64 = 1 << 24;
+/// Buffers lie at multiples of this many bytes, as `cuMemAlloc` gives them.
+const ALIGNMENT: u64 = 256;
+
+/// Shadow of a byte that nobody wrote.
+pub(crate) const NEVER: u8 = 0;
+/// Shadow of a byte that was there before the launch.
+pub(crate) const BEFORE: u8 = 1;
+
+/// What a buffer may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    Input,
+    Output,
+    InOut,
+    Scratch,
+}
+
+pub(crate) struct Buffer<'a> {
+    pub(crate) name: String,
+    pub(crate) address: u64,
+    pub(crate) len: usize,
+    pub(crate) access: Access,
+    /// The caller's bytes, or those of `own`.
+    pub(crate) data: *mut u8,
+    /// One byte a byte: [`NEVER`], [`BEFORE`], or the number of the block that wrote it (from 2). Empty for inputs.
+    pub(crate) shadow: Vec<u8>,
+    /// Scratch memory. Words of 16 bytes, because the machine's accesses rely on that alignment.
+    own: Vec<u128>,
+    lent: PhantomData<&'a mut [u8]>,
+}
+
+/// The memory of one or several launches: every buffer that a kernel may touch, each at an address range of its own.
+///
+/// What a launch wrote counts as initialised in the next one over the same `Memory`, as on a GPU.
+#[derive(Default)]
+pub struct Memory<'a> {
+    pub(crate) buffers: Vec<Buffer<'a>>,
+}
+
+// SAFETY: the raw pointers stand for `&'a mut [u8]` (or `&'a [u8]`, never written through) and for memory that the
+// `Memory` owns; both may move to another thread.
+unsafe impl Send for Memory<'_> {}
+
+impl<'a> Memory<'a> {
+    /// No buffers.
+    pub fn new() -> Memory<'a> {
+        Memory::default()
+    }
+
+    /// Adds bytes that the kernel may read and not write. Returns their address.
+    pub fn input(&mut self, name: &str, bytes: &'a [u8]) -> u64 {
+        self.add(name, Access::Input, bytes.as_ptr().cast_mut(), bytes.len(), Vec::new())
+    }
+
+    /// Adds bytes that the kernel is to write: they count as unwritten until it does. Returns their address.
+    pub fn output(&mut self, name: &str, bytes: &'a mut [u8]) -> u64 {
+        self.add(name, Access::Output, bytes.as_mut_ptr(), bytes.len(), Vec::new())
+    }
+
+    /// Adds bytes that the kernel may read and write. Returns their address.
+    pub fn inout(&mut self, name: &str, bytes: &'a mut [u8]) -> u64 {
+        self.add(name, Access::InOut, bytes.as_mut_ptr(), bytes.len(), Vec::new())
+    }
+
+    /// Adds `len` bytes of the machine's own that nobody wrote yet. Returns their address.
+    pub fn scratch(&mut self, name: &str, len: usize) -> u64 {
+        let mut own = vec![0u128; len.div_ceil(16)];
+        let data = own.as_mut_ptr().cast();
+        self.add(name, Access::Scratch, data, len, own)
+    }
+
+    /// The first run of bytes that nobody wrote, in the buffer at this address (as the methods above returned it).
+    /// `None` when every byte was written, for inputs, and when no buffer is there.
+    pub fn unwritten(&self, address: u64) -> Option<Range<usize>> {
+        let buffer = self.buffers.iter().find(|buffer| buffer.address == address)?;
+        let first = buffer.shadow.iter().position(|&state| state == NEVER)?;
+        let len = buffer.shadow[first..].iter().position(|&state| state != NEVER);
+        Some(first..len.map_or(buffer.shadow.len(), |len| first + len))
+    }
+
+    /// Names and addresses of all buffers, in the order in which they were added.
+    pub fn buffers(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.buffers.iter().map(|buffer| (buffer.name.as_str(), buffer.address))
+    }
+
+    fn add(&mut self, name: &str, access: Access, data: *mut u8, len: usize, own: Vec<u128>) -> u64 {
+        let address = self.buffers.last().map_or(FIRST_ADDRESS, |last| {
+            (last.address + last.len as u64 + GUARD).next_multiple_of(ALIGNMENT.max(GUARD))
+        });
+        let shadow = match access {
+            Access::Input => Vec::new(),
+            Access::InOut => vec![BEFORE; len],
+            Access::Output | Access::Scratch => vec![NEVER; len],
+        };
+        self.buffers.push(Buffer {
+            name: name.to_owned(),
+            address,
+            len,
+            access,
+            data,
+            shadow,
+            own,
+            lent: PhantomData,
+        });
+        address
+    }
+}
