@@ -1,0 +1,3 @@
+//! -
+pub(crate) struct Scope;
+pub(crate) fn check() {}

@@ -1,0 +1,2 @@
+//! -
+pub(crate) fn is_reserved() {}

@@ -1,0 +1,126 @@
+//! A sealed kernel: a folder with everything that is needed to launch it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::key::hex_digest;
+use crate::{Certificate, JsonError, Key, Plan};
+
+/// A sealed kernel, held in memory. Its folder:
+///
+/// ```text
+/// <kernels>/<name>/<key12>/
+///     certificate.json    what was checked and measured, and the digests of the other files
+///     plan.json           how it is launched
+///     sm_90.ptx           one a target
+///     sm_100.ptx
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sealed {
+    /// How it is launched
+    pub plan: Plan,
+    /// What is known of it
+    pub certificate: Certificate,
+    /// The PTX by file name
+    pub ptx: BTreeMap<String, String>,
+}
+
+/// Why a folder is no sealed kernel.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// A file is not there
+    #[error("`{}` is missing", path.display())]
+    Missing {
+        /// The file
+        path: PathBuf,
+    },
+    /// A file cannot be read
+    #[error("`{}` cannot be read: {error}", path.display())]
+    Unreadable {
+        /// The file
+        path: PathBuf,
+        /// Why
+        error: std::io::Error,
+    },
+    /// A file has other bytes than the certificate says
+    #[error("`{}` was changed after it was sealed: its SHA-256 is {found}, the certificate says {expected}", path.display())]
+    Digest {
+        /// The file
+        path: PathBuf,
+        /// What the certificate says
+        expected: String,
+        /// What it is
+        found: String,
+    },
+    /// A JSON file is not what it should be
+    #[error("`{}` is not valid: {error}", path.display())]
+    Json {
+        /// The file
+        path: PathBuf,
+        /// Why
+        error: JsonError,
+    },
+    /// The certificate's own statements contradict each other
+    #[error("`{}` was changed after it was sealed: {detail}", path.display())]
+    Inconsistent {
+        /// The file
+        path: PathBuf,
+        /// What contradicts what
+        detail: String,
+    },
+    /// The folder is of another kernel than the one asked for
+    #[error("`{}` is a kernel of key {found}, not of {expected}", path.display())]
+    OtherKey {
+        /// The certificate
+        path: PathBuf,
+        /// The key that was asked for
+        expected: Key,
+        /// The key it has
+        found: Key,
+    },
+}
+
+impl Sealed {
+    /// The certificate's file name.
+    pub const CERTIFICATE: &str = "certificate.json";
+    /// The plan's file name.
+    pub const PLAN: &str = "plan.json";
+
+    /// Puts a kernel together, and writes the digests of its files into the certificate.
+    pub fn new(plan: Plan, mut certificate: Certificate, ptx: BTreeMap<String, String>) -> Sealed {
+        certificate.files = ptx.iter().map(|(name, text)| (name.clone(), hex_digest(text.as_bytes()))).collect();
+        certificate.files.insert(Sealed::PLAN.to_owned(), hex_digest(plan.to_json().as_bytes()));
+        Sealed { plan, certificate, ptx }
+    }
+
+    /// Reads a folder and checks every digest.
+    pub fn read(dir: &Path) -> Result<Sealed, SealError> {
+        let _ = dir;
+        todo!()
+    }
+
+    /// Reads a folder that must hold the kernel of that key.
+    pub fn read_key(dir: &Path, key: &Key) -> Result<Sealed, SealError> {
+        let sealed = Sealed::read(dir)?;
+        if sealed.certificate.key != *key {
+            let path = dir.join(Sealed::CERTIFICATE);
+            return Err(SealError::OtherKey { path, expected: *key, found: sealed.certificate.key });
+        }
+        Ok(sealed)
+    }
+
+    /// The files by name, sorted: the same kernel gives the same bytes.
+    pub fn files(&self) -> Vec<(String, String)> {
+        let mut files: Vec<_> = self.ptx.iter().map(|(name, text)| (name.clone(), text.clone())).collect();
+        files.push((Sealed::CERTIFICATE.to_owned(), self.certificate.to_json()));
+        files.push((Sealed::PLAN.to_owned(), self.plan.to_json()));
+        files.sort();
+        files
+    }
+
+    /// SHA-256 of the certificate's file.
+    pub fn digest_of_certificate(&self) -> String {
+        hex_digest(self.certificate.to_json().as_bytes())
+    }
+}

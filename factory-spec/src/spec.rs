@@ -1,0 +1,80 @@
+//! A spec as it is written.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::{BoundSpec, DType, SourceText, SpecErrors};
+
+/// A spec as it is written, its dtype variables unbound.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The kernel's name
+    pub name: String,
+    /// What it is, in words
+    pub doc: Option<String>,
+    /// The dtype variables, in the order of their names
+    pub dtype_variables: Vec<DTypeVariable>,
+    /// The file
+    pub source: Arc<SourceText>,
+}
+
+/// A name that stands for one of several dtypes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DTypeVariable {
+    /// Its name
+    pub name: String,
+    /// What it may stand for
+    pub choices: Vec<DType>,
+}
+
+/// Hints and budgets of the search, in the table `[search]`. They are no part of any key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Search {
+    /// Seed of everything that is drawn
+    pub seed: Option<u64>,
+    /// How long to search, in seconds
+    pub seconds: Option<f64>,
+    /// How many candidates to consider at most
+    pub candidates: Option<u64>,
+    /// Hints to proposers: what they mean is the proposers' business
+    pub hints: BTreeMap<String, String>,
+}
+
+impl Spec {
+    /// Reads the spec at `path`.
+    pub fn read(path: &Path) -> Result<Spec, SpecErrors> {
+        let _ = path;
+        todo!()
+    }
+
+    /// Reads a spec from text.
+    pub fn parse(path: &Path, text: &str) -> Result<Spec, SpecErrors> {
+        let _ = (path, text);
+        todo!()
+    }
+
+    /// Binds the dtype variables and checks everything.
+    pub fn bind(&self, bindings: &BTreeMap<String, DType>) -> Result<BoundSpec, SpecErrors> {
+        let _ = bindings;
+        todo!()
+    }
+
+    /// Every way to bind the dtype variables, in the order of their choices; one empty way when there are none.
+    pub fn all_bindings(&self) -> Vec<BTreeMap<String, DType>> {
+        let mut all = vec![BTreeMap::new()];
+        for variable in &self.dtype_variables {
+            all = all
+                .iter()
+                .flat_map(|bound| {
+                    variable.choices.iter().map(|&choice| {
+                        let mut bound = bound.clone();
+                        bound.insert(variable.name.clone(), choice);
+                        bound
+                    })
+                })
+                .collect();
+        }
+        all
+    }
+}
