@@ -13,8 +13,12 @@ pub mod ast;
 pub mod builder;
 pub mod check;
 pub mod error;
+mod lexer;
+mod literal;
 pub mod machine;
 pub mod parse;
+mod print;
+mod suggest;
 
 pub use check::{CheckError, check};
 pub use error::{ParseError, ParseErrors};
