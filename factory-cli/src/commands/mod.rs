@@ -1,0 +1,9 @@
+//! One module a subcommand. Each returns the exit status, or the error that stopped it.
+
+pub(crate) mod check;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod new;
+pub(crate) mod status;
+pub(crate) mod tune;
+pub(crate) mod verify;

@@ -1,0 +1,107 @@
+//! A search, seen while it runs: a progress bar and a table of the best candidates, on standard error.
+
+use crate::print::seconds;
+use factory_search::{CandidateRecord, Event, Observer, Phase, Verdict};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How many candidates the live table shows.
+const ROWS: usize = 6;
+
+/// Draws the progress of one search.
+pub(crate) struct Progress {
+    bars: MultiProgress,
+    bar: ProgressBar,
+    rows: Vec<ProgressBar>,
+    refused: BTreeMap<String, usize>,
+    passed: usize,
+    /// The best candidate of each target and size
+    best: BTreeMap<(String, String), (f64, String, bool)>,
+}
+
+impl Progress {
+    /// A display for the search of `name`; silent when `quiet` or when standard error is no terminal.
+    pub(crate) fn new(name: &str, quiet: bool) -> Progress {
+        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bars = MultiProgress::with_draw_target(target);
+        let bar = bars.add(ProgressBar::new(0));
+        bar.set_style(style("{prefix:<16} {msg:<10} [{bar:30}] {pos}/{len} {elapsed}"));
+        bar.set_prefix(name.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        let rows = (0..ROWS)
+            .map(|_| {
+                let row = bars.add(ProgressBar::new_spinner());
+                row.set_style(style("  {msg}"));
+                row
+            })
+            .collect();
+        Progress { bars, bar, rows, refused: BTreeMap::new(), passed: 0, best: BTreeMap::new() }
+    }
+
+    /// Takes the display away.
+    pub(crate) fn finish(&self) {
+        for row in &self.rows {
+            row.finish_and_clear();
+        }
+        self.bar.finish_and_clear();
+    }
+
+    /// A line that stays.
+    fn say(&self, line: &str) {
+        // A hidden display prints nothing, and the same facts are in the certificate.
+        let _ = self.bars.println(line);
+    }
+
+    fn count(&mut self, record: &CandidateRecord) {
+        self.bar.inc(1);
+        match (&record.verdict, &record.rejection) {
+            (Verdict::Pass, _) => self.passed += 1,
+            (verdict, rejection) => {
+                let gate = rejection.as_ref().map_or_else(String::new, |_| format!(" at {}", record.gate));
+                *self.refused.entry(format!("{verdict}{gate}")).or_default() += 1;
+            }
+        }
+        self.draw();
+    }
+
+    fn draw(&self) {
+        let refused: Vec<String> = self.refused.iter().map(|(why, count)| format!("{count} {why}")).collect();
+        let mut lines = vec![format!("passed {}   refused: {}", self.passed, if refused.is_empty() { "none".into() } else { refused.join(", ") })];
+        for ((arch, sizes), (time, id, measured)) in &self.best {
+            let basis = if *measured { "measured" } else { "modelled" };
+            lines.push(format!("{arch:<7} {sizes:<24} {:>11} {basis}  {id}", seconds(*time)));
+        }
+        for (row, line) in self.rows.iter().zip(lines.into_iter().chain(std::iter::repeat(String::new()))) {
+            row.set_message(line);
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Phase { phase, total } => {
+                self.bar.set_message(phase.name());
+                self.bar.set_length(*total as u64);
+                self.bar.set_position(0);
+                if *phase == Phase::Screen {
+                    self.passed = 0;
+                }
+            }
+            Event::Verdict { record, .. } => self.count(record),
+            Event::Best { record, seconds, measured } => {
+                let place = (record.arch.to_string(), record.sizes.clone());
+                self.best.insert(place, (*seconds, record.id.clone(), *measured));
+                self.draw();
+            }
+            Event::NotRun { gate, reason } => self.say(&format!("gate `{gate}` is not run: {reason}")),
+            Event::Note { message } => self.say(message),
+            _ => {}
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
