@@ -46,13 +46,13 @@ pub struct MachineOptions {
     pub seed: u64,
     /// Threads of the host to use; 0 means as many as there are cores.
     pub threads: usize,
-    /// Instructions of one thread after which a kernel counts as not ending.
+    /// Instructions of warps, all together, after which a launch counts as not ending.
     pub instruction_budget: u64,
 }
 
 impl Default for MachineOptions {
     fn default() -> Self {
-        MachineOptions { all_checks: false, seed: 0, threads: 0, instruction_budget: 1 << 40 }
+        MachineOptions { all_checks: false, seed: 0, threads: 0, instruction_budget: 1_000_000_000_000 }
     }
 }
 

@@ -248,7 +248,7 @@ pub enum Error {
         /// The kernel.
         kernel: &'static str,
         /// What, where and by which thread.
-        fault: String,
+        fault: Box<factory_ptx::machine::Fault>,
     },
     /// The PTX machine cannot run the kernel.
     #[error("`{kernel}` cannot run on the PTX machine: {why}")]
