@@ -1,63 +1,48 @@
 //! The build script's side of Kernel Factory.
-
-use std::path::PathBuf;
+//!
+//! ```no_run
+//! // build.rs
+//! fn main() {
+//!     factory_build::compile();
+//! }
+//! ```
+//!
+//! [`compile`] finds every `#[kernel_factory(spec = "…")]` signature of the package, reads the spec, and puts the kernel
+//! into `OUT_DIR`, in a folder named by the spec's key, from where the attribute includes it. A kernel is looked for
+//!
+//! 1. in the crate: sealed in `kernels/<name>/<key>/`, and described by `kernels/kernels.lock`. What the lock does not
+//!    describe, or describes otherwise, is refused;
+//! 2. in the user's [`cache`];
+//! 3. by a search, if the feature `search` is on. The result goes into the cache.
+//!
+//! `KERNEL_FACTORY` says how far to go: `auto` (all three, the default), `offline` (never search), `search` (search
+//! for what is missing, and fail where the feature is off), `refresh` (search again, whatever there is). Under
+//! documentation hosts and IDEs there is no search; a kernel that is missing becomes a stub whose launch says so.
+//!
+//! Rules that hold throughout:
+//! - Nothing is written but to `OUT_DIR` and the cache.
+//! - Nothing is embedded whose digests were not checked in this very run.
+//! - The cache can only save time. Whatever is wrong with it, the build goes on without.
+//! - Cargo is told exactly what was read, so that a build script runs again when that changes and at no other time.
 
 pub mod cache;
+mod embed;
+mod env;
 mod error;
+mod factory;
+mod kernels;
+mod report;
+mod scan;
+#[cfg(feature = "search")]
+mod search;
 
-pub use error::BuildError;
+pub use error::{BuildError, Cause, NoSearch, Place, Problem};
+pub use factory::Factory;
+pub use factory_spec::generated::Policy;
+pub use report::{KernelReport, Origin, Report};
 
-/// Finds every annotated signature of the package and embeds its kernel.
+/// Puts the kernels of all annotated signatures of the package into `OUT_DIR`. If that fails, prints what is wrong as
+/// cargo wants it and ends the build script.
 pub fn compile() {
     Factory::new().compile();
-}
-
-/// What a build script asks for.
-#[derive(Clone, Debug, Default)]
-pub struct Factory {
-    files: Vec<PathBuf>,
-    kernels_dirs: Vec<PathBuf>,
-}
-
-impl Factory {
-    /// A factory with nothing set: scans the package.
-    pub fn new() -> Factory {
-        Factory::default()
-    }
-    /// Names a source file; once one is named, only named files are read.
-    pub fn file(mut self, path: impl Into<PathBuf>) -> Factory {
-        self.files.push(path.into());
-        self
-    }
-    /// Adds a folder of sealed kernels (default: `kernels`).
-    pub fn kernels_dir(mut self, path: impl Into<PathBuf>) -> Factory {
-        self.kernels_dirs.push(path.into());
-        self
-    }
-    /// Builds; on failure prints the errors for cargo and exits with 1.
-    pub fn compile(self) {
-        if self.try_compile().is_err() {
-            std::process::exit(1)
-        }
-    }
-    /// Builds, or says what is wrong.
-    pub fn try_compile(self) -> Result<Report, BuildError> {
-        Ok(Report { kernels: Vec::new() })
-    }
-}
-
-/// What a build did.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Report {
-    /// Each kernel once, in order of name and key.
-    pub kernels: Vec<KernelReport>,
-}
-
-/// One kernel of a build.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct KernelReport {
-    /// The spec's name.
-    pub name: String,
 }
