@@ -100,6 +100,23 @@ pub enum DomainError {
     },
 }
 
+impl DomainError {
+    /// The size that it is about, if it is about one.
+    pub fn size(&self) -> Option<&str> {
+        match self {
+            DomainError::Missing { size }
+            | DomainError::Unknown { size }
+            | DomainError::BelowMin { size, .. }
+            | DomainError::AboveMax { size, .. }
+            | DomainError::NotMultiple { size, .. }
+            | DomainError::Differs { size, .. }
+            | DomainError::Negative { size, .. }
+            | DomainError::TooLarge { size, .. } => Some(size),
+            _ => None,
+        }
+    }
+}
+
 /// Bytes of a dense tensor, if they fit 63 bits.
 pub(crate) fn bytes(dims: impl Iterator<Item = u64>, dtype: DType) -> Option<u64> {
     let mut bytes = dtype.size() as u64;

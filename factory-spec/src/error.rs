@@ -1,21 +1,10 @@
-//! Everything that can be wrong with a spec: one catalogue.
+//! What is wrong with a spec, and where.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{SourceText, Span};
-
-/// What is wrong, without the place.
-///
-/// The text of each is a sentence that fits behind `error: `; [`SpecError::hint`] says what to do.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Problem {
-    /// There is no such file
-    #[error("the spec `{}` does not exist", .0.display())]
-    Missing(PathBuf),
-}
+use crate::{Problem, SourceText, Span};
 
 /// One thing that is wrong with a spec, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,8 +72,8 @@ impl SpecError {
     }
 
     /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        None
+    pub fn hint(&self) -> String {
+        self.0.problem.hint()
     }
 
     /// For people, in plain text:
@@ -98,7 +87,20 @@ impl SpecError {
     /// hint: did you mean `m`?
     /// ```
     pub fn render(&self) -> String {
-        self.to_string()
+        let mut text = self.to_string();
+        if let Some((source, span)) = &self.0.place {
+            let (line, column) = source.line_column(span.offset);
+            let shown = source.line_at(span.offset);
+            let gutter = " ".repeat(line.to_string().len());
+            // Tabs stay tabs, so that the caret stands under its place however wide they are shown.
+            let indent: String = shown.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let end = (span.offset + span.len).min(source.text().len());
+            let width = source.text().get(span.offset..end).and_then(|text| text.lines().next()).map_or(0, |text| text.chars().count());
+            let caret = "^".repeat(width.max(1));
+            text.push_str(&format!("\n{gutter} |\n{line} | {shown}\n{gutter} | {indent}{caret}"));
+        }
+        text.push_str(&format!("\n\nhint: {}", self.hint()));
+        text
     }
 }
 

@@ -80,3 +80,64 @@ impl SourceText {
         offset
     }
 }
+
+/// Where each byte of a TOML string's value stands in the file.
+///
+/// A string's value is its text without quotes, with escapes resolved, so that a complaint about byte 7 of an
+/// expression needs this to find its column.
+#[derive(Clone, Debug)]
+pub(crate) struct StringMap {
+    /// One entry a byte of the value and one for its end
+    offsets: Vec<usize>,
+}
+
+impl StringMap {
+    /// The map of the string literal at `span`, quotes included, whose value is `value`.
+    pub(crate) fn new(file: &str, span: Span, value: &str) -> StringMap {
+        let literal = file.get(span.offset..span.offset + span.len).unwrap_or("");
+        let quotes = if literal.starts_with("'''") || literal.starts_with("\"\"\"") { 3 } else { 1 };
+        let mut raw = literal.get(quotes..literal.len().saturating_sub(quotes)).unwrap_or("");
+        let mut at = span.offset + quotes;
+        if quotes == 3 {
+            // The line end right behind the opening quotes is no part of the value.
+            let skipped = if raw.starts_with("\r\n") { 2 } else { usize::from(raw.starts_with('\n')) };
+            raw = &raw[skipped..];
+            at += skipped;
+        }
+        let escapes = literal.starts_with('"');
+        let mut offsets = Vec::with_capacity(value.len() + 1);
+        for character in value.chars() {
+            let mut used = raw.chars().next().map_or(0, char::len_utf8);
+            if character == '\n' && raw.starts_with("\r\n") {
+                used = 2;
+            }
+            if escapes && raw.starts_with('\\') {
+                // A backslash at the end of a line swallows the white space up to the next text.
+                while let Some(rest) = raw.strip_prefix('\\').filter(|rest| rest.starts_with(char::is_whitespace)) {
+                    let skipped = raw.len() - rest.trim_start().len();
+                    raw = &raw[skipped..];
+                    at += skipped;
+                }
+                used = match raw.strip_prefix('\\').and_then(|rest| rest.chars().next()) {
+                    Some('x') => 4,
+                    Some('u') => 6,
+                    Some('U') => 10,
+                    Some(_) => 2,
+                    None => raw.chars().next().map_or(0, char::len_utf8),
+                };
+            }
+            offsets.extend(std::iter::repeat_n(at, character.len_utf8()));
+            raw = raw.get(used..).unwrap_or("");
+            at += used;
+        }
+        offsets.push(at);
+        StringMap { offsets }
+    }
+
+    /// The place in the file of a range of the value's bytes.
+    pub(crate) fn span(&self, offset: usize, len: usize) -> Span {
+        let last = self.offsets.len() - 1;
+        let start = self.offsets[offset.min(last)];
+        Span::from(start..self.offsets[(offset + len).min(last)].max(start))
+    }
+}

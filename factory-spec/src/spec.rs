@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::{BoundSpec, DType, SourceText, SpecErrors};
+pub use crate::read::DTypeOrVariable;
+use crate::read::{self, Written};
+use crate::{BoundSpec, DType, Role, SourceText, SpecErrors, bind};
 
 /// A spec as it is written, its dtype variables unbound.
 #[derive(Clone, Debug)]
@@ -15,8 +17,28 @@ pub struct Spec {
     pub doc: Option<String>,
     /// The dtype variables, in the order of their names
     pub dtype_variables: Vec<DTypeVariable>,
+    /// The arguments, in the order of the signature
+    pub args: Vec<SpecArg>,
+    /// Hints and budgets of the search
+    pub search: Search,
     /// The file
     pub source: Arc<SourceText>,
+    pub(crate) written: Written,
+}
+
+/// An argument as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecArg {
+    /// Its name
+    pub name: String,
+    /// The type of its elements, or the variable that stands for it
+    pub dtype: DTypeOrVariable,
+    /// Names of the sizes of its dimensions, outermost first
+    pub shape: Vec<String>,
+    /// Whether it is passed by value
+    pub scalar: bool,
+    /// Whether it is read, written or both
+    pub role: Role,
 }
 
 /// A name that stands for one of several dtypes.
@@ -44,20 +66,17 @@ pub struct Search {
 impl Spec {
     /// Reads the spec at `path`.
     pub fn read(path: &Path) -> Result<Spec, SpecErrors> {
-        let _ = path;
-        todo!()
+        read::read(path)
     }
 
-    /// Reads a spec from text.
+    /// Reads a spec from text. `path` is for messages, and a C reference is looked for in its folder.
     pub fn parse(path: &Path, text: &str) -> Result<Spec, SpecErrors> {
-        let _ = (path, text);
-        todo!()
+        read::parse(path, text)
     }
 
     /// Binds the dtype variables and checks everything.
     pub fn bind(&self, bindings: &BTreeMap<String, DType>) -> Result<BoundSpec, SpecErrors> {
-        let _ = bindings;
-        todo!()
+        bind::bind(self, bindings)
     }
 
     /// Every way to bind the dtype variables, in the order of their choices; one empty way when there are none.

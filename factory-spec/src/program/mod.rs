@@ -43,7 +43,9 @@ use crate::{ArgId, DType, SizeId, Span};
 
 pub(crate) use check::{Scope, check};
 pub(crate) use lexer::is_reserved;
+pub(crate) use parser::parse;
 pub(crate) use print::print;
+pub(crate) use syntax::Statement;
 
 /// Index of a node in [`Program::nodes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
