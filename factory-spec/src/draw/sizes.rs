@@ -1,0 +1,120 @@
+//! Which sizes to check at.
+
+use std::collections::BTreeMap;
+
+use super::random::Random;
+use crate::{BoundSpec, SizeKind, SizeValues};
+
+/// Where kernels break: next to powers of two (vectors, warps, blocks, tiles), at primes, and at round numbers.
+const EDGES: [u64; 47] = [
+    1, 2, 3, 4, 5, 7, 8, 9, 13, 15, 16, 17, 31, 32, 33, 61, 63, 64, 65, 96, 100, 127, 128, 129, 191, 255, 256, 257, 384,
+    509, 511, 512, 513, 768, 1000, 1021, 1023, 1024, 1025, 2047, 2048, 2049, 4096, 4099, 8191, 8192, 16384,
+];
+
+/// A free size with the values to try, ascending.
+struct Axis {
+    name: String,
+    values: Vec<u64>,
+}
+
+/// Draws sizes of the domain: first the smallest, then each edge of each free size in turn with the others at random,
+/// made smaller until everything fits `max_elements`. None twice; fewer than `count` where the domain has fewer.
+pub(super) fn draw(spec: &BoundSpec, count: usize, max_elements: u64, random: &mut Random) -> Vec<SizeValues> {
+    let axes: Vec<Axis> = spec
+        .sizes
+        .iter()
+        .filter_map(|size| match size.kind {
+            SizeKind::Free { min, max, multiple_of } => Some(Axis {
+                name: size.name.clone(),
+                values: axis(min, max.unwrap_or(u64::MAX), multiple_of.max(1), max_elements),
+            }),
+            SizeKind::Fixed(_) | SizeKind::Derived(_) => None,
+        })
+        .collect();
+    let mut drawn: Vec<SizeValues> = Vec::new();
+    let mut consider = |positions: &[usize], drawn: &mut Vec<SizeValues>| {
+        let free: BTreeMap<String, u64> = axes
+            .iter()
+            .zip(positions)
+            .map(|(axis, position)| (axis.name.clone(), axis.values[*position]))
+            .collect();
+        if let Ok(sizes) = spec.size_values(&free)
+            && total(spec, &sizes) <= max_elements
+            && !drawn.contains(&sizes)
+        {
+            drawn.push(sizes);
+            return true;
+        }
+        false
+    };
+    if axes.iter().any(|axis| axis.values.is_empty()) {
+        return drawn;
+    }
+    let at = |offset: usize| axes.iter().map(|axis| offset.min(axis.values.len() - 1)).collect::<Vec<_>>();
+    consider(&at(0), &mut drawn);
+    if count > 1 {
+        consider(&at(1), &mut drawn);
+    }
+    if axes.is_empty() {
+        return drawn;
+    }
+    // Odd steps through each list, starting anywhere, so that every edge of every size gets its turn.
+    let starts: Vec<usize> = axes.iter().map(|axis| random.below(axis.values.len() as u64) as usize).collect();
+    let mut turn = 0;
+    while drawn.len() < count && turn < count * 64 {
+        let lead = turn % axes.len();
+        let mut positions: Vec<usize> = axes
+            .iter()
+            .enumerate()
+            .map(|(index, axis)| {
+                let length = axis.values.len();
+                if index == lead {
+                    (starts[index] + (turn / axes.len()) * 7) % length
+                } else {
+                    random.below(length as u64) as usize
+                }
+            })
+            .collect();
+        turn += 1;
+        // Constraints between sizes are met by chance; too many elements are not, so those are cured.
+        for _ in 0..axes.len() * EDGES.len() {
+            if consider(&positions, &mut drawn) {
+                break;
+            }
+            let shrink = (0..axes.len())
+                .filter(|index| positions[*index] > 0)
+                .max_by_key(|index| (*index != lead, axes[*index].values[positions[*index]]));
+            match shrink {
+                Some(index) => positions[index] -= 1,
+                None => break,
+            }
+        }
+    }
+    drawn
+}
+
+/// The values to try for one size.
+fn axis(min: u64, max: u64, multiple_of: u64, most: u64) -> Vec<u64> {
+    let fits = |value: &u64| *value >= min && *value <= max;
+    let up = |value: u64| value.div_ceil(multiple_of).saturating_mul(multiple_of);
+    let first = up(min);
+    let mut values: Vec<u64> = EDGES
+        .iter()
+        .flat_map(|edge| [up(*edge), edge.saturating_mul(multiple_of)])
+        .chain([first, first.saturating_add(multiple_of)])
+        .chain((max <= most).then_some(max / multiple_of * multiple_of))
+        .filter(fits)
+        .filter(|value| *value <= most.max(first))
+        .collect();
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+/// Elements of all arguments together.
+pub(super) fn total(spec: &BoundSpec, sizes: &SizeValues) -> u64 {
+    spec.args
+        .iter()
+        .map(|arg| arg.shape.iter().fold(1u64, |count, size| count.saturating_mul(sizes[*size])))
+        .fold(0, u64::saturating_add)
+}
