@@ -120,20 +120,23 @@ impl Factory {
 }
 
 /// One run, with everything decided.
-struct Build {
+pub(crate) struct Build {
     root: PathBuf,
     out_dir: PathBuf,
     files: Option<Vec<PathBuf>>,
     kernels: Vec<Kernels>,
     cache: Option<Cache>,
     variables: Variables,
+    /// Whether a feature of the package is on
+    feature: fn(&str) -> bool,
 }
 
 /// A kernel to be had, and who asks for it first.
-struct Request {
-    key: Key,
-    spec: BoundSpec,
-    place: Place,
+pub(crate) struct Request {
+    pub(crate) key: Key,
+    pub(crate) spec: BoundSpec,
+    pub(crate) spec_path: PathBuf,
+    pub(crate) place: Place,
     /// Names of specs that mean the same: the name is no part of the key
     names: BTreeSet<String>,
 }
@@ -163,7 +166,29 @@ impl Build {
             root,
             out_dir,
             variables,
+            feature: env::feature,
         })
+    }
+
+    /// For looking at the package at `root` without building it, every feature on.
+    pub(crate) fn to_look_at(root: &Path) -> Result<Build, BuildError> {
+        let factory = Factory::new().package_dir(root).out_dir(PathBuf::new());
+        Ok(Build { feature: |_| true, ..Build::new(&factory)? })
+    }
+
+    /// What is sealed for a kernel; `None` when no folder says anything about it.
+    pub(crate) fn sealed(&self, request: &Request) -> Result<Option<Sealed>, Cause> {
+        for (kernels, name) in self.places(request) {
+            if let Some(sealed) = kernels.find(name, &request.spec, &request.key)? {
+                return Ok(Some(sealed));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The short keys under which kernels of that name are sealed.
+    pub(crate) fn sealed_keys(&self, name: &str) -> Vec<String> {
+        self.kernels.iter().flat_map(|kernels| kernels.keys_of(name)).collect()
     }
 
     fn run(&self, report: &mut Report) -> Result<(), BuildError> {
@@ -211,13 +236,17 @@ impl Build {
     }
 
     /// What the sources ask for: each key once, in the order of names.
-    fn requests(&self, report: &mut Report, problems: &mut Vec<Problem>) -> Result<Vec<Request>, BuildError> {
+    pub(crate) fn requests(
+        &self,
+        report: &mut Report,
+        problems: &mut Vec<Problem>,
+    ) -> Result<Vec<Request>, BuildError> {
         let mut specs = Specs::default();
         let mut requests: BTreeMap<Key, Request> = BTreeMap::new();
         let files = self.files.clone().unwrap_or_else(|| scan::package_files(&self.root));
         let mut read = Vec::new();
         for file in files {
-            let source = match scan::read(&file, &env::feature) {
+            let source = match scan::read(&file, &self.feature) {
                 Ok(source) => source,
                 Err(source) if self.files.is_some() => {
                     return Err(BuildError::Source { path: self.shown(&file), source });
@@ -278,7 +307,7 @@ impl Build {
             );
         }
         specs.claim(&path)?;
-        Ok(Some(Request { key: bound.key(), spec: bound, place, names: BTreeSet::new() }))
+        Ok(Some(Request { key: bound.key(), spec: bound, spec_path: path, place, names: BTreeSet::new() }))
     }
 
     fn get(&self, request: &Request, report: &mut Report) -> Result<Had, Cause> {
@@ -321,7 +350,7 @@ impl Build {
         }
     }
 
-    fn cached(&self, spec: &BoundSpec, key: &Key) -> Option<Sealed> {
+    pub(crate) fn cached(&self, spec: &BoundSpec, key: &Key) -> Option<Sealed> {
         let sealed = self.cache.as_ref()?.load(key)?;
         sealed.plan.check_against(spec).is_ok().then_some(sealed)
     }

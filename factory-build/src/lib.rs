@@ -31,6 +31,7 @@ mod env;
 mod error;
 mod factory;
 mod kernels;
+pub mod package;
 mod report;
 mod scan;
 #[cfg(feature = "search")]
