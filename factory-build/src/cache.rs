@@ -139,6 +139,16 @@ impl Cache {
         Err(CacheError::ReadBack { path: folder })
     }
 
+    /// Whether an entry could be stored: creates the folders that one needs.
+    ///
+    /// # Errors
+    /// A folder cannot be written.
+    pub fn check_writable(&self) -> Result<(), CacheError> {
+        self.prepare_root()?;
+        let probe = self.temporary("probe");
+        fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)).map_err(|source| write_error(&probe, source))
+    }
+
     /// Takes a key's entry out, if there is one.
     pub fn remove(&self, key: &Key) {
         let folder = self.entry(key);
