@@ -49,7 +49,7 @@ impl Excerpt {
     }
 
     /// Writes line number, source and caret.
-    fn render(&self, f: &mut fmt::Formatter<'_>, line: u32) -> fmt::Result {
+    pub(crate) fn render(&self, f: &mut fmt::Formatter<'_>, line: u32) -> fmt::Result {
         let number = line.to_string();
         let gutter = " ".repeat(number.len());
         write!(f, "\n{gutter} |\n{number} | {}\n{gutter} | ", self.text)?;

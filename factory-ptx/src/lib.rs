@@ -13,6 +13,7 @@ pub mod ast;
 pub mod builder;
 pub mod check;
 pub mod error;
+pub mod fuzz;
 mod lexer;
 mod literal;
 pub mod machine;
@@ -20,6 +21,6 @@ pub mod parse;
 mod print;
 mod suggest;
 
-pub use check::{CheckError, check};
+pub use check::{CheckError, Fault as CheckFault, check};
 pub use error::{ParseError, ParseErrors};
 pub use parse::parse;

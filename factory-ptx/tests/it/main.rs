@@ -1,0 +1,6 @@
+//! Tests of the crate from outside.
+
+mod hostile;
+mod nvcc;
+mod property;
+mod ptxas;
