@@ -4,10 +4,14 @@
 //! [`Launch`] may touch, at addresses that the launch's parameters carry. [`run`] executes all blocks and returns a
 //! [`Report`] or a [`Stop`].
 
+mod decode;
 mod error;
 mod kernel;
 mod memory;
 mod options;
+mod inst;
+mod lanes;
+mod number;
 mod report;
 
 pub use error::{Fault, FaultKind, MachineError, Stop, Unsupported};

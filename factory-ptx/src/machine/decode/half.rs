@@ -1,0 +1,204 @@
+//! f16 and bf16 arithmetic, single and packed.
+
+use super::float::rounding;
+use super::function::Decoder;
+use super::words::{Words, unsupported};
+use crate::ast::{Instruction, Type};
+use crate::machine::error::Unsupported;
+use crate::machine::lanes::{AluFn, binary, ternary, unary};
+use crate::machine::number::{
+    HALF_NAN, NEAREST, add_odd, exp2, extremum, fma_odd, half_from_f64, half_to_f64, tanh,
+};
+use crate::machine::report::Class;
+
+/// `.sat` and `.relu`.
+const PLAIN: u8 = 0;
+const SATURATE: u8 = 1;
+const RELU: u8 = 2;
+
+/// Rounds an exact (or rounded to odd) result to the format, then saturates or rectifies.
+#[inline(always)]
+fn done<const BRAIN: bool, const AFTER: u8>(value: f64) -> u16 {
+    let value = match AFTER {
+        SATURATE => {
+            if value.is_nan() {
+                0.0
+            } else {
+                value.clamp(0.0, 1.0)
+            }
+        }
+        RELU if value < 0.0 => 0.0,
+        _ => value,
+    };
+    half_from_f64::<BRAIN, NEAREST>(value)
+}
+
+/// Applies a one-half operation to one or both halves.
+macro_rules! halves {
+    ($packed:expr, $make:ident, |$($x:ident),*| $body:expr) => {
+        if $packed {
+            $make(|$($x: u32),*| {
+                let low = { $(let $x = $x as u16;)* $body };
+                let high = { $(let $x = ($x >> 16) as u16;)* $body };
+                u32::from(low) | u32::from(high) << 16
+            })
+        } else {
+            $make(|$($x: u16),*| $body)
+        }
+    };
+}
+
+/// Chooses format and what happens after rounding.
+macro_rules! by_format {
+    ($brain:expr, $after:expr, $B:ident, $A:ident => $make:expr) => {
+        match ($brain, $after) {
+            (false, SATURATE) => { const $B: bool = false; const $A: u8 = SATURATE; $make }
+            (false, RELU) => { const $B: bool = false; const $A: u8 = RELU; $make }
+            (false, _) => { const $B: bool = false; const $A: u8 = PLAIN; $make }
+            (true, SATURATE) => { const $B: bool = true; const $A: u8 = SATURATE; $make }
+            (true, RELU) => { const $B: bool = true; const $A: u8 = RELU; $make }
+            (true, _) => { const $B: bool = true; const $A: u8 = PLAIN; $make }
+        }
+    };
+}
+
+/// f16 subnormals to zero, for `.ftz`.
+#[inline(always)]
+fn flush16(bits: u16) -> u16 {
+    if bits & 0x7c00 == 0 { bits & 0x8000 } else { bits }
+}
+
+#[inline(always)]
+fn extremum16<const BRAIN: bool, const MAX: bool, const NAN: bool>(a: u16, b: u16) -> u16 {
+    let (x, y) = (half_to_f64::<BRAIN>(a) as f32, half_to_f64::<BRAIN>(b) as f32);
+    let best = extremum::<MAX, NAN>(x, y);
+    if best.is_nan() { HALF_NAN } else { half_from_f64::<BRAIN, NEAREST>(f64::from(best)) }
+}
+
+#[inline(always)]
+fn xorsign(best: u16, a: u16, b: u16) -> u16 {
+    if best == HALF_NAN { best } else { best & 0x7fff | (a ^ b) & 0x8000 }
+}
+
+impl<'m> Decoder<'_, 'm> {
+    pub(super) fn half(&mut self, i: &'m Instruction) -> Result<(), Unsupported> {
+        let mut words = Words::new(i);
+        if rounding(&mut words).is_some_and(|mode| mode != NEAREST) {
+            return Err(unsupported(i, "this rounding of halves"));
+        }
+        let ftz = words.take("ftz");
+        let (sat, relu) = (words.take("sat"), words.take("relu"));
+        let nan = words.take("NaN");
+        let xor = words.take("xorsign");
+        let xor = words.take("abs") && xor;
+        let _ = words.take("approx");
+        if words.take("oob") {
+            return Err(unsupported(i, "out-of-bound NaNs"));
+        }
+        let ty = words.ty()?;
+        words.finish()?;
+        let brain = matches!(ty, Type::BF16 | Type::BF16x2);
+        let packed = matches!(ty, Type::F16x2 | Type::BF16x2);
+        let after = if sat {
+            SATURATE
+        } else if relu {
+            RELU
+        } else {
+            PLAIN
+        };
+        let opcode = i.opcode.as_str();
+        let lanes = if packed { Type::B32 } else { Type::B16 };
+        if ftz && !brain && !matches!(opcode, "ex2" | "tanh") {
+            return self.half_flushed(i, opcode, packed, after, lanes);
+        }
+        let alu: Option<AluFn> = match (opcode, i.operands.len()) {
+            ("add", 3) => Some(by_format!(brain, after, B, A => halves!(packed, binary, |a, b| {
+                done::<B, A>(add_odd(half_to_f64::<B>(a), half_to_f64::<B>(b)))
+            }))),
+            ("sub", 3) => Some(by_format!(brain, after, B, A => halves!(packed, binary, |a, b| {
+                done::<B, A>(add_odd(half_to_f64::<B>(a), -half_to_f64::<B>(b)))
+            }))),
+            ("mul", 3) => Some(by_format!(brain, after, B, A => halves!(packed, binary, |a, b| {
+                done::<B, A>(half_to_f64::<B>(a) * half_to_f64::<B>(b))
+            }))),
+            ("fma", 4) => Some(by_format!(brain, after, B, A => halves!(packed, ternary, |a, b, c| {
+                done::<B, A>(fma_odd(half_to_f64::<B>(a), half_to_f64::<B>(b), half_to_f64::<B>(c)))
+            }))),
+            ("ex2", 2) => Some(by_format!(brain, PLAIN, B, A => halves!(packed, unary, |a| {
+                done::<B, A>(exp2(half_to_f64::<B>(a)))
+            }))),
+            ("tanh", 2) => Some(by_format!(brain, PLAIN, B, A => halves!(packed, unary, |a| {
+                done::<B, A>(tanh(half_to_f64::<B>(a)))
+            }))),
+            ("neg", 2) => Some(halves!(packed, unary, |a| a ^ 0x8000)),
+            ("abs", 2) => Some(halves!(packed, unary, |a| a & 0x7fff)),
+            ("min" | "max", 3) => {
+                macro_rules! extrema {
+                    ($brain:literal, $max:literal, $nan:literal) => {
+                        if xor {
+                            halves!(packed, binary, |a, b| xorsign(
+                                extremum16::<$brain, $max, $nan>(a & 0x7fff, b & 0x7fff),
+                                a,
+                                b
+                            ))
+                        } else {
+                            halves!(packed, binary, |a, b| extremum16::<$brain, $max, $nan>(a, b))
+                        }
+                    };
+                }
+                Some(match (brain, opcode == "max", nan) {
+                    (false, false, false) => extrema!(false, false, false),
+                    (false, false, true) => extrema!(false, false, true),
+                    (false, true, false) => extrema!(false, true, false),
+                    (false, true, true) => extrema!(false, true, true),
+                    (true, false, false) => extrema!(true, false, false),
+                    (true, false, true) => extrema!(true, false, true),
+                    (true, true, false) => extrema!(true, true, false),
+                    (true, true, true) => extrema!(true, true, true),
+                })
+            }
+            _ => None,
+        };
+        let class = if matches!(opcode, "ex2" | "tanh") { Class::Special } else { Class::Half };
+        self.same(i, class, lanes, alu)
+    }
+
+    /// f16 arithmetic with `.ftz`.
+    fn half_flushed(
+        &mut self,
+        i: &'m Instruction,
+        opcode: &str,
+        packed: bool,
+        after: u8,
+        lanes: Type,
+    ) -> Result<(), Unsupported> {
+        let alu: Option<AluFn> = match (opcode, i.operands.len()) {
+            ("add", 3) => Some(by_format!(false, after, B, A => halves!(packed, binary, |a, b| {
+                flush16(done::<B, A>(add_odd(half_to_f64::<B>(flush16(a)), half_to_f64::<B>(flush16(b)))))
+            }))),
+            ("sub", 3) => Some(by_format!(false, after, B, A => halves!(packed, binary, |a, b| {
+                flush16(done::<B, A>(add_odd(half_to_f64::<B>(flush16(a)), -half_to_f64::<B>(flush16(b)))))
+            }))),
+            ("mul", 3) => Some(by_format!(false, after, B, A => halves!(packed, binary, |a, b| {
+                flush16(done::<B, A>(half_to_f64::<B>(flush16(a)) * half_to_f64::<B>(flush16(b))))
+            }))),
+            ("fma", 4) => Some(by_format!(false, after, B, A => halves!(packed, ternary, |a, b, c| {
+                flush16(done::<B, A>(fma_odd(
+                    half_to_f64::<B>(flush16(a)),
+                    half_to_f64::<B>(flush16(b)),
+                    half_to_f64::<B>(flush16(c)),
+                )))
+            }))),
+            ("neg", 2) => Some(halves!(packed, unary, |a| flush16(a) ^ 0x8000)),
+            ("abs", 2) => Some(halves!(packed, unary, |a| flush16(a) & 0x7fff)),
+            ("min", 3) => Some(halves!(packed, binary, |a, b| {
+                extremum16::<false, false, false>(flush16(a), flush16(b))
+            })),
+            ("max", 3) => Some(halves!(packed, binary, |a, b| {
+                extremum16::<false, true, false>(flush16(a), flush16(b))
+            })),
+            _ => None,
+        };
+        self.same(i, Class::Half, lanes, alu)
+    }
+}
