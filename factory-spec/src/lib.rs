@@ -50,7 +50,7 @@ pub use interface::{Interface, InterfaceArg};
 pub use json::JsonError;
 pub use key::Key;
 pub use lock::{Lock, LockEntry, LockError};
-pub use plan::{LaunchPlan, ParamPlan, Plan, PlanError, Scratch, TargetPlan, Variant};
+pub use plan::{LaunchPlan, ParamPlan, Place, Plan, PlanError, Scratch, TargetPlan, Variant};
 pub use problem::Problem;
 pub use program::{BinaryOp, CompareOp, LogicOp, Node, NodeId, Op, Program, ReduceOp, Ty, UnaryOp};
 pub use sealed::{SealError, Sealed};

@@ -1,8 +1,10 @@
 //! How a kernel is launched.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{Arch, BoundSpec, JsonError, SizeExpr, json};
+use crate::{Arch, BoundSpec, CompileError, JsonError, SizeExpr, json};
 
 /// How a kernel is launched, for every target: the file `plan.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,7 +103,153 @@ pub enum ParamPlan {
 /// Why a plan is no plan for a spec.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum PlanError {}
+pub enum PlanError {
+    /// A target of the spec has no plan
+    #[error("the plan has no target {arch}, which the spec asks for")]
+    MissingTarget {
+        /// The target
+        arch: Arch,
+    },
+    /// A target has two plans
+    #[error("the plan has two entries for {arch}")]
+    TwiceTarget {
+        /// The target
+        arch: Arch,
+    },
+    /// A target's PTX is not a plain file name
+    #[error("{arch}: `{file}` is not the name of a PTX file")]
+    PtxFile {
+        /// The target
+        arch: Arch,
+        /// The name
+        file: String,
+    },
+    /// A target has no variants, or a variant no launches
+    #[error("{place}: there is no {what}")]
+    Empty {
+        /// Where
+        place: Place,
+        /// What is missing
+        what: &'static str,
+    },
+    /// Two things of one name
+    #[error("{place}: the name `{name}` is used twice")]
+    Twice {
+        /// Where
+        place: Place,
+        /// The name
+        name: String,
+    },
+    /// Not a power of two
+    #[error("{place}: an alignment of {alignment} bytes is not a power of two")]
+    Alignment {
+        /// Where
+        place: Place,
+        /// The alignment
+        alignment: u32,
+    },
+    /// An expression that cannot be computed from the spec's sizes
+    #[error("{place}: `{expression}` cannot be computed: {error}")]
+    Expression {
+        /// Where
+        place: Place,
+        /// The expression
+        expression: String,
+        /// Why
+        error: CompileError,
+    },
+    /// Not an entry's name
+    #[error("{place}: `{entry}` is not the name of an entry")]
+    Entry {
+        /// Where
+        place: Place,
+        /// The name
+        entry: String,
+    },
+    /// A block or a cluster that no device takes
+    #[error("{place}: {what} is {}, {}, {}, which no device takes", .shape[0], .shape[1], .shape[2])]
+    Shape {
+        /// Where
+        place: Place,
+        /// `block` or `cluster`
+        what: &'static str,
+        /// Its extents
+        shape: [u32; 3],
+    },
+    /// A parameter for an argument that the spec does not have
+    #[error("{place}: the spec has no argument `{arg}`")]
+    UnknownArg {
+        /// Where
+        place: Place,
+        /// The name
+        arg: String,
+    },
+    /// A pointer to a scalar, or a tensor by value
+    #[error("{place}: `{arg}` is passed as a {passed}, but is a {is}")]
+    ArgKind {
+        /// Where
+        place: Place,
+        /// The argument
+        arg: String,
+        /// How the plan passes it
+        passed: &'static str,
+        /// What the spec says
+        is: &'static str,
+    },
+    /// A parameter for a scratch buffer that the variant does not have
+    #[error("{place}: the variant has no scratch buffer `{name}`")]
+    UnknownScratch {
+        /// Where
+        place: Place,
+        /// The name
+        name: String,
+    },
+    /// An integer of another width than 4 or 8
+    #[error("{place}: an integer parameter has {bytes} bytes, but must have 4 or 8")]
+    Width {
+        /// Where
+        place: Place,
+        /// The width
+        bytes: u8,
+    },
+    /// An output that no launch of a variant gets
+    #[error("{place}: no launch gets the output `{arg}`")]
+    OutputUnused {
+        /// Where
+        place: Place,
+        /// The output
+        arg: String,
+    },
+}
+
+/// A place in a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The target
+    pub arch: Arch,
+    /// The variant's name
+    pub variant: Option<String>,
+    /// Index of the launch
+    pub launch: Option<usize>,
+    /// Index of the parameter
+    pub param: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.arch)?;
+        if let Some(variant) = &self.variant {
+            write!(f, ", variant `{variant}`")?;
+        }
+        if let Some(launch) = self.launch {
+            write!(f, ", launch {launch}")?;
+        }
+        if let Some(param) = self.param {
+            write!(f, ", parameter {param}")?;
+        }
+        Ok(())
+    }
+}
 
 impl Plan {
     /// The version of the format that this crate writes.
@@ -118,9 +266,19 @@ impl Plan {
     }
 
     /// Checks everything that can be checked against a spec without running anything.
+    ///
+    /// Not that the variants serve every size of the domain: that is for those who run them to find out.
     pub fn check_against(&self, spec: &BoundSpec) -> Result<(), PlanError> {
-        let _ = spec;
-        Ok(())
+        for (index, target) in self.targets.iter().enumerate() {
+            if self.targets[..index].iter().any(|other| other.arch == target.arch) {
+                return Err(PlanError::TwiceTarget { arch: target.arch });
+            }
+            target.check(spec)?;
+        }
+        match spec.targets.iter().find(|arch| self.target(**arch).is_none()) {
+            Some(&arch) => Err(PlanError::MissingTarget { arch }),
+            None => Ok(()),
+        }
     }
 
     /// The plan for one architecture.
@@ -143,5 +301,114 @@ impl ParamPlan {
     /// A scalar's value.
     pub fn scalar(arg: impl Into<String>) -> ParamPlan {
         ParamPlan::Scalar { arg: arg.into() }
+    }
+}
+
+/// Threads that a block may have, in all and in x, y, z; blocks that a cluster may have where the device allows the
+/// non-portable 16.
+const MAX_THREADS: u64 = 1024;
+const MAX_BLOCK: [u32; 3] = [1024, 1024, 64];
+const MAX_CLUSTER: u64 = 16;
+
+impl TargetPlan {
+    fn check(&self, spec: &BoundSpec) -> Result<(), PlanError> {
+        let arch = self.arch;
+        let place = Place { arch, variant: None, launch: None, param: None };
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if !self.ptx.strip_suffix(".ptx").is_some_and(|stem| !stem.is_empty() && stem.chars().all(plain)) {
+            return Err(PlanError::PtxFile { arch, file: self.ptx.clone() });
+        }
+        if self.variants.is_empty() {
+            return Err(PlanError::Empty { place, what: "variant" });
+        }
+        for (index, variant) in self.variants.iter().enumerate() {
+            if self.variants[..index].iter().any(|other| other.name == variant.name) {
+                return Err(PlanError::Twice { place, name: variant.name.clone() });
+            }
+            variant.check(spec, &Place { variant: Some(variant.name.clone()), ..place.clone() })?;
+        }
+        Ok(())
+    }
+}
+
+impl Variant {
+    fn check(&self, spec: &BoundSpec, place: &Place) -> Result<(), PlanError> {
+        computable(spec, place, &self.when)?;
+        if !self.alignment.is_power_of_two() {
+            return Err(PlanError::Alignment { place: place.clone(), alignment: self.alignment });
+        }
+        for (index, scratch) in self.scratch.iter().enumerate() {
+            if self.scratch[..index].iter().any(|other| other.name == scratch.name) {
+                return Err(PlanError::Twice { place: place.clone(), name: scratch.name.clone() });
+            }
+            computable(spec, place, &scratch.bytes)?;
+        }
+        if self.launches.is_empty() {
+            return Err(PlanError::Empty { place: place.clone(), what: "launch" });
+        }
+        for (index, launch) in self.launches.iter().enumerate() {
+            self.check_launch(spec, launch, &Place { launch: Some(index), ..place.clone() })?;
+        }
+        let passed = |name: &str| {
+            let is = |param: &ParamPlan| matches!(param, ParamPlan::Pointer { arg } if arg == name);
+            self.launches.iter().any(|launch| launch.params.iter().any(is))
+        };
+        match spec.outputs().find(|(_, arg)| !passed(&arg.name)) {
+            Some((_, arg)) => Err(PlanError::OutputUnused { place: place.clone(), arg: arg.name.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_launch(&self, spec: &BoundSpec, launch: &LaunchPlan, place: &Place) -> Result<(), PlanError> {
+        let first = launch.entry.chars().next();
+        let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$');
+        if !first.is_some_and(|c| !c.is_ascii_digit()) || !launch.entry.chars().all(word) {
+            return Err(PlanError::Entry { place: place.clone(), entry: launch.entry.clone() });
+        }
+        for expr in launch.grid.iter().chain([&launch.shared_bytes]) {
+            computable(spec, place, expr)?;
+        }
+        let volume = |shape: [u32; 3]| shape.iter().map(|&extent| u64::from(extent)).product::<u64>();
+        let block = launch.block;
+        if block.contains(&0) || block.iter().zip(MAX_BLOCK).any(|(&extent, max)| extent > max) || volume(block) > MAX_THREADS {
+            return Err(PlanError::Shape { place: place.clone(), what: "block", shape: block });
+        }
+        let cluster = launch.cluster;
+        if cluster.iter().any(|&extent| extent == 0 || u64::from(extent) > MAX_CLUSTER) || volume(cluster) > MAX_CLUSTER {
+            return Err(PlanError::Shape { place: place.clone(), what: "cluster", shape: cluster });
+        }
+        for (index, param) in launch.params.iter().enumerate() {
+            self.check_param(spec, param, Place { param: Some(index), ..place.clone() })?;
+        }
+        Ok(())
+    }
+
+    fn check_param(&self, spec: &BoundSpec, param: &ParamPlan, place: Place) -> Result<(), PlanError> {
+        let kinds = |arg: &String| match spec.arg(arg) {
+            Some(known) => Ok(known.scalar),
+            None => Err(PlanError::UnknownArg { place: place.clone(), arg: arg.clone() }),
+        };
+        match param {
+            ParamPlan::Pointer { arg } if kinds(arg)? => {
+                Err(PlanError::ArgKind { place: place.clone(), arg: arg.clone(), passed: "pointer", is: "scalar" })
+            }
+            ParamPlan::Scalar { arg } if !kinds(arg)? => {
+                Err(PlanError::ArgKind { place: place.clone(), arg: arg.clone(), passed: "scalar", is: "tensor" })
+            }
+            ParamPlan::Size { bytes, .. } if ![4, 8].contains(bytes) => Err(PlanError::Width { place: place.clone(), bytes: *bytes }),
+            ParamPlan::Size { value, .. } => computable(spec, &place, value),
+            ParamPlan::Scratch { name } if !self.scratch.iter().any(|scratch| scratch.name == *name) => {
+                Err(PlanError::UnknownScratch { place: place.clone(), name: name.clone() })
+            }
+            ParamPlan::Pointer { .. } | ParamPlan::Scalar { .. } | ParamPlan::Scratch { .. } => Ok(()),
+        }
+    }
+}
+
+fn computable(spec: &BoundSpec, place: &Place, expr: &SizeExpr) -> Result<(), PlanError> {
+    let names: Vec<&str> = spec.sizes.iter().map(|size| size.name.as_str()).collect();
+    match expr.compile(&names) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(PlanError::Expression { place: place.clone(), expression: expr.to_string(), error }),
     }
 }

@@ -96,8 +96,40 @@ impl Sealed {
 
     /// Reads a folder and checks every digest.
     pub fn read(dir: &Path) -> Result<Sealed, SealError> {
-        let _ = dir;
-        todo!()
+        let path = dir.join(Sealed::CERTIFICATE);
+        let text = read_text(&path)?;
+        let certificate = Certificate::parse(&text).map_err(|error| SealError::Json { path: path.clone(), error })?;
+        let inconsistent = |detail: String| SealError::Inconsistent { path: path.clone(), detail };
+        if Key::of(&certificate.spec) != certificate.key {
+            return Err(inconsistent("its key is not the digest of its spec".to_owned()));
+        }
+        // The certificate is also what `digest_of_certificate` speaks of, so its bytes must be the ones we would write.
+        if certificate.to_json() != text {
+            return Err(inconsistent("it is not written as Kernel Factory writes it".to_owned()));
+        }
+        let mut files = BTreeMap::new();
+        for (name, expected) in &certificate.files {
+            if !is_plain(name) {
+                return Err(inconsistent(format!("it names the file `{name}`, which is not a plain file name")));
+            }
+            let path = dir.join(name);
+            let text = read_text(&path)?;
+            let found = hex_digest(text.as_bytes());
+            if found != *expected {
+                return Err(SealError::Digest { path, expected: expected.clone(), found });
+            }
+            files.insert(name.clone(), text);
+        }
+        let plan_path = dir.join(Sealed::PLAN);
+        let plan = files.remove(Sealed::PLAN).ok_or_else(|| inconsistent("it lists no plan".to_owned()))?;
+        let plan = Plan::parse(&plan).map_err(|error| SealError::Json { path: plan_path.clone(), error })?;
+        for target in &plan.targets {
+            if !files.contains_key(&target.ptx) {
+                let detail = format!("it names `{}`, which the certificate does not list", target.ptx);
+                return Err(SealError::Inconsistent { path: plan_path, detail });
+            }
+        }
+        Ok(Sealed { plan, certificate, ptx: files })
     }
 
     /// Reads a folder that must hold the kernel of that key.
@@ -119,8 +151,25 @@ impl Sealed {
         files
     }
 
+    /// SHA-256 of the plan's file.
+    pub fn digest_of_plan(&self) -> String {
+        hex_digest(self.plan.to_json().as_bytes())
+    }
+
     /// SHA-256 of the certificate's file.
     pub fn digest_of_certificate(&self) -> String {
         hex_digest(self.certificate.to_json().as_bytes())
     }
+}
+
+/// Whether a name stays inside its folder on every system.
+fn is_plain(name: &str) -> bool {
+    !name.starts_with('.') && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+}
+
+fn read_text(path: &Path) -> Result<String, SealError> {
+    std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => SealError::Missing { path: path.to_owned() },
+        _ => SealError::Unreadable { path: path.to_owned(), error },
+    })
 }

@@ -51,7 +51,6 @@ pub(crate) struct WrittenArg {
     /// The argument, but for its dtype when that is a variable
     pub(crate) arg: Arg,
     pub(crate) dtype: DTypeOrVariable,
-    pub(crate) name_span: Span,
     pub(crate) shape_span: Span,
     pub(crate) value_spans: Vec<Span>,
 }

@@ -314,7 +314,7 @@ fn arg(reader: &mut Reader, element: Entry<'_>, sizes: &[Size], variables: &[DTy
     // The dtype of a variable is filled in by binding.
     let known = if let DTypeOrVariable::DType(dtype) = dtype { dtype } else { DType::F32 };
     let arg = Arg { name: text.text, dtype: known, shape, scalar, role, values };
-    Some(WrittenArg { arg, dtype, name_span: text.span, shape_span, value_spans })
+    Some(WrittenArg { arg, dtype, shape_span, value_spans })
 }
 
 /// `[reference]`: a program, or a C file and a function in it.
