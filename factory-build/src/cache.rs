@@ -146,7 +146,9 @@ impl Cache {
     pub fn check_writable(&self) -> Result<(), CacheError> {
         self.prepare_root()?;
         let probe = self.temporary("probe");
-        fs::create_dir(&probe).and_then(|()| fs::remove_dir(&probe)).map_err(|source| write_error(&probe, source))
+        fs::create_dir(&probe)
+            .and_then(|()| fs::remove_dir(&probe))
+            .map_err(|source| write_error(&probe, source))
     }
 
     /// Takes a key's entry out, if there is one.

@@ -9,12 +9,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::str::FromStr as _;
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
-
-/// The name of the attribute, whatever path it is written with.
-const ATTRIBUTE: &str = "kernel_factory";
+use factory_spec::signature::{self, ATTRIBUTE};
+use proc_macro2::TokenStream;
 
 /// Folders of a package in which cargo finds targets by itself.
 const FOLDERS: [&str; 4] = ["src", "examples", "tests", "benches"];
@@ -24,7 +21,7 @@ pub(crate) struct Annotated {
     /// What stands between the attribute's parentheses.
     pub(crate) attribute: TokenStream,
     pub(crate) item: syn::ForeignItemFn,
-    /// Where the attribute starts; both count from 1.
+    /// Where the function's name stands; both count from 1.
     pub(crate) line: usize,
     pub(crate) column: usize,
 }
@@ -78,95 +75,18 @@ pub(crate) fn read(path: &Path, features: &dyn Fn(&str) -> bool) -> io::Result<O
     let bytes = fs::read(path)?;
     // Text that is not UTF-8 is no Rust; the compiler says so.
     let Ok(text) = std::str::from_utf8(&bytes) else { return Ok(None) };
-    if !text.contains(ATTRIBUTE) {
-        return Ok(None);
-    }
-    let mut items = Vec::new();
-    if let Ok(tokens) = TokenStream::from_str(without_shebang(text)) {
-        collect(tokens, features, &mut items);
-    }
-    Ok(Some(items))
+    Ok(text.contains(ATTRIBUTE).then(|| annotated(text, features)))
 }
 
-/// The text without a leading `#!interpreter`, which is no token of Rust; the line's end stays, for the line numbers.
-fn without_shebang(text: &str) -> &str {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.starts_with("#!") && !text[2..].trim_start().starts_with('[') {
-        &text[text.find('\n').unwrap_or(text.len())..]
-    } else {
-        text
-    }
-}
-
-fn collect(tokens: TokenStream, features: &dyn Fn(&str) -> bool, found: &mut Vec<Annotated>) {
-    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-    // Where the attributes of the item at hand begin: those in front of ours belong to it too.
-    let mut first_attribute = None;
-    let mut at = 0;
-    while at < tokens.len() {
-        let Some(attribute) = attribute_at(&tokens, at) else {
-            if let TokenTree::Group(group) = &tokens[at] {
-                collect(group.stream(), features, found);
-            }
-            first_attribute = None;
-            at += 1;
-            continue;
-        };
-        let start = *first_attribute.get_or_insert(at);
-        if let Some(arguments) = kernel_factory_arguments(&attribute) {
-            let end = tokens[at..]
-                .iter()
-                .position(|token| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ';'));
-            if let Some(length) = end {
-                let place = tokens[at].span().start();
-                let mut item = tokens[start..at].to_vec();
-                item.extend_from_slice(&tokens[at + 2..=at + length]);
-                match syn::parse2::<syn::ForeignItemFn>(item.into_iter().collect()) {
-                    Ok(item) if !is_off(&item.attrs, features) => {
-                        found.push(Annotated {
-                            attribute: arguments,
-                            item,
-                            line: place.line,
-                            column: place.column + 1,
-                        });
-                        first_attribute = None;
-                        at += length + 1;
-                        continue;
-                    }
-                    _ => {}
-                }
-            }
-        }
-        at += 2;
-    }
-}
-
-/// The content of the outer attribute `#[..]` that starts at `at`.
-fn attribute_at(tokens: &[TokenTree], at: usize) -> Option<TokenStream> {
-    match (&tokens[at], tokens.get(at + 1)?) {
-        (TokenTree::Punct(hash), TokenTree::Group(group))
-            if hash.as_char() == '#' && group.delimiter() == Delimiter::Bracket =>
-        {
-            Some(group.stream())
-        }
-        _ => None,
-    }
-}
-
-/// The arguments of `kernel_factory(..)` or `some::path::kernel_factory(..)`.
-fn kernel_factory_arguments(attribute: &TokenStream) -> Option<TokenStream> {
-    let mut last = None;
-    for token in attribute.clone() {
-        match token {
-            TokenTree::Ident(ident) => last = Some(ident),
-            TokenTree::Punct(punct) if punct.as_char() == ':' => {}
-            TokenTree::Group(group) if group.delimiter() == Delimiter::Parenthesis => {
-                return last.filter(|last| last == ATTRIBUTE).map(|_| group.stream());
-            }
-            _ => return None,
-        }
-    }
-    None
+fn annotated(text: &str, features: &dyn Fn(&str) -> bool) -> Vec<Annotated> {
+    let found = signature::find_in_file(text).unwrap_or_default().into_iter();
+    found
+        .filter(|found| !is_off(&found.item.attrs, features))
+        .map(|found| {
+            let place = found.item.sig.ident.span().start();
+            Annotated { attribute: found.attr, item: found.item, line: place.line, column: place.column + 1 }
+        })
+        .collect()
 }
 
 /// Whether a `cfg` of the item's own rules it out, as far as that depends on features; everything else may be on.
@@ -215,40 +135,18 @@ mod tests {
     use super::*;
 
     fn names(text: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        collect(TokenStream::from_str(text).expect("lexes"), &|feature| feature == "on", &mut found);
+        let found = annotated(text, &|feature| feature == "on");
         found.iter().map(|item| format!("{}@{}:{}", item.item.sig.ident, item.line, item.column)).collect()
     }
 
     #[test]
-    fn finds_signatures_wherever_they_stand() {
-        let text = "
-#[kernel_factory(spec = \"a.toml\")]
-pub fn a(x: &Tensor<f32>);
-mod inner {
-    /// Documented.
-    #[inline]
-    #[factory_runtime::kernel_factory(spec = \"b.toml\")]
-    #[must_use]
-    pub(crate) fn b(x: &Tensor<f32>);
-    fn body() { wrap! { #[kernel_factory(spec = \"c.toml\")] fn c(x: &Tensor<f32>); } }
-}";
-        assert_eq!(names(text), ["a@2:1", "b@7:5", "c@10:25"]);
+    fn a_place_is_that_of_the_function() {
+        assert_eq!(names("\n#[kernel_factory(spec = \"a.toml\")]\npub fn a(x: &Tensor<f32>);\n"), ["a@3:8"]);
     }
 
     #[test]
-    fn leaves_out_what_is_no_signature() {
-        assert!(names("/// #[kernel_factory(spec = \"a.toml\")]\nfn a();").is_empty(), "a comment");
-        assert!(
-            names("#[kernel_factory(spec = \"a.toml\")] fn a() {}").is_empty(),
-            "a body: the attribute reports it"
-        );
-        assert!(
-            names("macro_rules! m { ($t:ty) => { #[kernel_factory(spec = \"a\")] fn a(x: &$t); } }")
-                .is_empty(),
-            "a template"
-        );
-        assert!(names("#[other(kernel_factory(spec = \"a.toml\"))] fn a();").is_empty(), "another attribute");
+    fn what_does_not_lex_is_left_to_the_compiler() {
+        assert!(names("#[kernel_factory(spec = \"a.toml\")] fn a(x: &Tensor<f32>); }").is_empty());
     }
 
     #[test]
@@ -261,11 +159,5 @@ mod inner {
         assert_eq!(with("any(feature = \"off\", unix)"), 1, "what is not a feature may be on");
         assert_eq!(with("any(feature = \"off\", feature = \"on\")"), 1);
         assert_eq!(with("test"), 1);
-    }
-
-    #[test]
-    fn a_shebang_keeps_the_line_numbers() {
-        assert_eq!(without_shebang("#!/usr/bin/env rust\nfn a() {}"), "\nfn a() {}");
-        assert_eq!(without_shebang("#![allow(x)]\n"), "#![allow(x)]\n");
     }
 }

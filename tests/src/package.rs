@@ -197,7 +197,9 @@ impl Package {
     }
 
     fn prepare(&self, command: &mut Command, variables: &[(&str, &str)]) {
-        FOREIGN.iter().for_each(|name| drop(command.env_remove(name)));
+        for name in FOREIGN {
+            command.env_remove(name);
+        }
         command.env("KERNEL_FACTORY_CACHE_DIR", &self.cache).env("CARGO_TERM_COLOR", "never");
         // No test here is about a GPU, and the answers must not depend on whether there is one.
         command.env("KERNEL_FACTORY_DEVICE", "machine").envs(variables.iter().copied());

@@ -50,7 +50,7 @@ fn tampered(file: &str, from: &str, to: &str, says: &[&str]) {
     package.write(&path, &text.replacen(from, to, 1));
     let run = package.build(&[]);
     run.fails()
-        .says(&["src/lib.rs:4:1: the sealed kernel", "hint: restore the files", "cargo factory tune scale"])
+        .says(&["src/lib.rs:5:8: the sealed kernel", "hint: restore the files", "cargo factory tune scale"])
         .says(says);
 }
 

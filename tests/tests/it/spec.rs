@@ -14,7 +14,7 @@ fn refused(from: &str, to: &str, says: &[&str]) {
     let package = PACKAGE.take();
     package.write("kernels/scale.toml", &spec);
     let run = package.build(&[("KERNEL_FACTORY", "offline")]);
-    run.fails().says(&["src/lib.rs:4:1: the spec of `scale` is refused"]).says(says);
+    run.fails().says(&["src/lib.rs:5:8: the spec of `scale` is refused"]).says(says);
     // Cargo's own frame: every line of ours is an error line, and nothing else of the build script is shown.
     run.says(&["error: bad-spec@0.1.0: "]).does_not_say(&["--- stderr"]);
 }
@@ -24,7 +24,7 @@ fn missing() {
     let package = PACKAGE.take();
     package.remove("kernels/scale.toml");
     package.build(&[]).fails().says(&[
-        "src/lib.rs:4:1",
+        "src/lib.rs:5:8",
         "kernels/scale.toml: the spec does not exist",
         "hint: ",
     ]);
