@@ -27,7 +27,8 @@ impl Excerpt {
         let bytes = source.as_bytes();
         let floor = at.saturating_sub(WINDOW / 2);
         let ceiling = (at + WINDOW / 2).min(bytes.len());
-        let mut start = bytes[floor..at].iter().rposition(|&b| b == b'\n').map_or(floor, |found| floor + found + 1);
+        let mut start =
+            bytes[floor..at].iter().rposition(|&b| b == b'\n').map_or(floor, |found| floor + found + 1);
         let mut end = bytes[at..ceiling].iter().position(|&b| b == b'\n').map_or(ceiling, |found| at + found);
         while !source.is_char_boundary(start) {
             start += 1;
@@ -39,7 +40,8 @@ impl Excerpt {
         while !source.is_char_boundary(middle) {
             middle -= 1;
         }
-        let clean = |text: &str| -> String { text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect() };
+        let clean =
+            |text: &str| -> String { text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect() };
         let before = clean(&source[start..middle]);
         let indent = before.chars().count();
         let after = clean(&source[middle..end]);

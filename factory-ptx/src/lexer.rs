@@ -236,7 +236,8 @@ impl<'a> Lexer<'a> {
                     self.at += 1;
                 }
             }
-            let exponent = matches!(self.byte(self.at - 1), b'e' | b'E') && matches!(self.byte(self.at), b'+' | b'-');
+            let exponent =
+                matches!(self.byte(self.at - 1), b'e' | b'E') && matches!(self.byte(self.at), b'+' | b'-');
             if exponent && is(self.byte(self.at + 1), DIGIT) {
                 self.at += 1;
                 while is(self.byte(self.at), NAME) {

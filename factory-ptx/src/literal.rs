@@ -124,7 +124,8 @@ pub(crate) fn read(text: &str) -> Result<Literal, &'static str> {
             _ => {}
         }
     }
-    let decimal_float = text.contains('.') || (text.contains(['e', 'E']) && !text.starts_with("0x") && !text.starts_with("0X"));
+    let decimal_float = text.contains('.')
+        || (text.contains(['e', 'E']) && !text.starts_with("0x") && !text.starts_with("0X"));
     if decimal_float {
         let valid = bytes.iter().all(|b| matches!(b, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
         return match text.parse::<f64>() {
@@ -157,7 +158,11 @@ pub(crate) fn read(text: &str) -> Result<Literal, &'static str> {
 /// Exactly `count` hexadecimal digits.
 fn float_bits(digits: &[u8], count: usize) -> Result<u64, &'static str> {
     if digits.len() != count || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return Err(if count == 8 { "`0f` takes 8 hexadecimal digits" } else { "`0d` takes 16 hexadecimal digits" });
+        return Err(if count == 8 {
+            "`0f` takes 8 hexadecimal digits"
+        } else {
+            "`0d` takes 16 hexadecimal digits"
+        });
     }
     let value = |digit: &u8| char::from(*digit).to_digit(16).unwrap_or(0);
     Ok(digits.iter().fold(0, |bits, digit| bits << 4 | u64::from(value(digit))))
@@ -197,7 +202,9 @@ mod tests {
 
     #[test]
     fn bad_numbers_are_refused() {
-        for text in ["0x", "0xg", "08", "0b2", "18446744073709551616", "0f3F80", "0d00", "12a", "1.5x", "0f3F80000G"] {
+        for text in
+            ["0x", "0xg", "08", "0b2", "18446744073709551616", "0f3F80", "0d00", "12a", "1.5x", "0f3F80000G"]
+        {
             assert!(read(text).is_err(), "{text}");
         }
     }

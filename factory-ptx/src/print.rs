@@ -310,7 +310,9 @@ impl Display for Directive {
             Directive::BranchTargets { label, targets, .. } => {
                 write!(f, "{label}: .branchtargets {};", targets.join(", "))
             }
-            Directive::CallTargets { label, targets, .. } => write!(f, "{label}: .calltargets {};", targets.join(", ")),
+            Directive::CallTargets { label, targets, .. } => {
+                write!(f, "{label}: .calltargets {};", targets.join(", "))
+            }
             Directive::CallPrototype(prototype) => {
                 write!(f, "{}: .callprototype ", prototype.label)?;
                 if !prototype.returns.is_empty() {

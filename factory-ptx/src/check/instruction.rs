@@ -1,5 +1,7 @@
 //! One instruction against its forms.
 
+use std::rc::Rc;
+
 use super::scope::{Meaning, special_register};
 use super::table::{Class, Form, OperandForm, Requirement, Second, Shape};
 use super::{Checker, Fault, shorten};
@@ -7,7 +9,6 @@ use crate::ast::{AddressBase, Instruction, Operand, Span, Type};
 use crate::suggest;
 
 /// Which forms' modifiers fit a mnemonic, and its types.
-#[derive(Clone)]
 pub(super) struct Matched {
     forms: Vec<&'static Form>,
     types: Vec<Type>,
@@ -55,17 +56,17 @@ fn fit(form: &Form, modifiers: &[String]) -> Fit {
 
 impl<'m> Checker<'m> {
     pub(super) fn instruction(&mut self, instruction: &'m Instruction) {
-        if let Some(guard) = &instruction.guard {
-            if !matches!(self.scopes.find(&guard.register), Some(Meaning::Register(Type::Pred, _))) {
-                self.error(instruction.span, Fault::Guard { name: shorten(&guard.register) });
-            }
+        if let Some(guard) = &instruction.guard
+            && !matches!(self.scopes.find(&guard.register), Some(Meaning::Register(Type::Pred, _)))
+        {
+            self.error(instruction.span, Fault::Guard { name: shorten(&guard.register) });
         }
         let key = (instruction.opcode.as_str(), instruction.modifiers.as_slice());
         let matched = match self.matched.get(&key) {
-            Some(matched) => matched.clone(),
+            Some(matched) => Rc::clone(matched),
             None => {
-                let Some(matched) = self.modifiers(instruction) else { return };
-                self.matched.insert(key, matched.clone());
+                let Some(matched) = self.modifiers(instruction).map(Rc::new) else { return };
+                self.matched.insert(key, Rc::clone(&matched));
                 matched
             }
         };
@@ -97,15 +98,19 @@ impl<'m> Checker<'m> {
         if fitting.is_empty() {
             let mnemonic = shorten(&instruction.mnemonic());
             if let Some(form) = lacks {
-                let words = form.slots[lacking].words.iter().take(12).map(|word| (*word).to_owned()).collect();
+                let words =
+                    form.slots[lacking].words.iter().take(12).map(|word| (*word).to_owned()).collect();
                 self.error(instruction.span, Fault::Missing { mnemonic, words });
             } else if let Some(modifier) = modifiers.get(stray) {
-                let words = forms.iter().flat_map(|form| form.head.iter().chain(form.slots.iter().flat_map(|s| &s.words)));
+                let words = forms
+                    .iter()
+                    .flat_map(|form| form.head.iter().chain(form.slots.iter().flat_map(|s| &s.words)));
                 let near = suggest::nearest(modifier, words.copied()).map(|near| format!(".{near}"));
                 let span = modifier_span(instruction, stray);
                 self.error(span, Fault::Modifier { modifier: shorten(modifier), mnemonic, near });
             } else {
-                let words = forms.iter().filter_map(|form| form.head.get(stray)).take(12).map(|w| (*w).to_owned());
+                let words =
+                    forms.iter().filter_map(|form| form.head.get(stray)).take(12).map(|w| (*w).to_owned());
                 let words = words.collect();
                 self.error(instruction.span, Fault::Missing { mnemonic, words });
             }
@@ -159,7 +164,9 @@ impl<'m> Checker<'m> {
                     failure = Some((attempt.furthest, why));
                 }
                 Some(_) => count_only = false,
-                None => few = form.operands.iter().filter(|o| !o.optional).count() > instruction.operands.len(),
+                None => {
+                    few = form.operands.iter().filter(|o| !o.optional).count() > instruction.operands.len()
+                }
             }
         }
         let mnemonic = shorten(&instruction.mnemonic());
@@ -175,7 +182,13 @@ impl<'m> Checker<'m> {
     }
 
     /// Matches operands with their forms; an optional form may be skipped.
-    fn walk(&self, attempt: &mut Attempt<'_>, forms: &[OperandForm], operands: &[Operand], position: usize) -> bool {
+    fn walk(
+        &self,
+        attempt: &mut Attempt<'_>,
+        forms: &[OperandForm],
+        operands: &[Operand],
+        position: usize,
+    ) -> bool {
         let Some((form, forms_rest)) = forms.split_first() else {
             return operands.is_empty();
         };
@@ -198,13 +211,14 @@ impl<'m> Checker<'m> {
     }
 
     fn operand(&self, attempt: &Attempt<'_>, form: &OperandForm, operand: &Operand) -> Result<(), String> {
-        if let Some(or) = form.or {
-            if self.class(attempt, form, or, operand).is_ok() {
-                return Ok(());
-            }
+        if let Some(or) = form.or
+            && self.class(attempt, form, or, operand).is_ok()
+        {
+            return Ok(());
         }
         match (form.second, operand) {
-            (Second::Required, Operand::Pair(first, second)) | (Second::Optional, Operand::Pair(first, second)) => {
+            (Second::Required, Operand::Pair(first, second))
+            | (Second::Optional, Operand::Pair(first, second)) => {
                 if **first != Operand::Discard {
                     self.class(attempt, form, form.class, first)?;
                 }
@@ -234,15 +248,19 @@ impl<'m> Checker<'m> {
             Shape::Columns(divisor) => columns(attempt.instruction).map(|n| n / divisor),
             Shape::TensorMemory => tensor_memory_words(attempt.instruction),
         };
-        if form.shape == Shape::Modifier && attempt.types.first().is_some_and(|ty| self.too_wide(attempt.instruction, *ty)) {
-            return Err("the vector has more than 16 bytes, which needs `sm_100` and global memory".to_owned());
+        if form.shape == Shape::Modifier
+            && attempt.types.first().is_some_and(|ty| self.too_wide(attempt.instruction, *ty))
+        {
+            return Err(
+                "the vector has more than 16 bytes, which needs `sm_100` and global memory".to_owned()
+            );
         }
         match operand {
             Operand::Vector(elements) => {
-                if let Some(wanted) = wanted {
-                    if elements.len() != wanted {
-                        return Err(format!("the vector has {} elements instead of {wanted}", elements.len()));
-                    }
+                if let Some(wanted) = wanted
+                    && elements.len() != wanted
+                {
+                    return Err(format!("the vector has {} elements instead of {wanted}", elements.len()));
                 }
                 elements
                     .iter()
@@ -255,7 +273,11 @@ impl<'m> Checker<'m> {
                 (Some(Meaning::Register(_, 1)), Some(1)) => self.class(attempt, form, form.class, operand),
                 _ => Err("it must be a vector such as `{%r1, %r2}`".to_owned()),
             },
-            Operand::Integer(_) if wanted == Some(1) || (form.shape == Shape::TensorMemory && !form.written) => Ok(()),
+            Operand::Integer(_)
+                if wanted == Some(1) || (form.shape == Shape::TensorMemory && !form.written) =>
+            {
+                Ok(())
+            }
             _ => Err("it must be a vector such as `{%r1, %r2}`".to_owned()),
         }
     }
@@ -265,7 +287,13 @@ impl<'m> Checker<'m> {
         ty.bits() * width > 128 && (self.target.arch < 100 || !instruction.has("global"))
     }
 
-    fn class(&self, attempt: &Attempt<'_>, form: &OperandForm, class: Class, operand: &Operand) -> Result<(), String> {
+    fn class(
+        &self,
+        attempt: &Attempt<'_>,
+        form: &OperandForm,
+        class: Class,
+        operand: &Operand,
+    ) -> Result<(), String> {
         let missing = || "the instruction does not say its type".to_owned();
         match class {
             Class::Any => self.known(operand),
@@ -326,17 +354,17 @@ impl<'m> Checker<'m> {
             return Ok(None);
         }
         // A component of a vector register, or the selector of a video instruction.
-        if let Some((base, component)) = name.split_once('.') {
-            if let Some(Meaning::Register(ty, vector)) = self.scopes.find(base) {
-                let limit = usize::from(vector);
-                let index = ["x", "y", "z", "w"].iter().position(|c| *c == component);
-                let colour = ["r", "g", "b", "a"].iter().position(|c| *c == component);
-                return match index.or(colour) {
-                    Some(index) if index < limit && limit > 1 => Ok(Some((ty, 1))),
-                    _ if matches!(component, "b0" | "b1" | "b2" | "b3" | "h0" | "h1") => Ok(Some((Type::B32, 1))),
-                    _ => Err(format!("`{}` has no component `.{}`", shorten(base), shorten(component))),
-                };
-            }
+        if let Some((base, component)) = name.split_once('.')
+            && let Some(Meaning::Register(ty, vector)) = self.scopes.find(base)
+        {
+            let limit = usize::from(vector);
+            let index = ["x", "y", "z", "w"].iter().position(|c| *c == component);
+            let colour = ["r", "g", "b", "a"].iter().position(|c| *c == component);
+            return match index.or(colour) {
+                Some(index) if index < limit && limit > 1 => Ok(Some((ty, 1))),
+                _ if matches!(component, "b0" | "b1" | "b2" | "b3" | "h0" | "h1") => Ok(Some((Type::B32, 1))),
+                _ => Err(format!("`{}` has no component `.{}`", shorten(base), shorten(component))),
+            };
         }
         Err(format!("`{}` is not declared", shorten(name)))
     }
@@ -369,7 +397,9 @@ impl<'m> Checker<'m> {
             Operand::Name(name) if special_register(name).is_some() => {
                 Err("a special register can only be read by `mov`".to_owned())
             }
-            Operand::Name(_) | Operand::SymbolOffset { .. } | Operand::Element { .. } if !float && ty.bits() >= 32 => {
+            Operand::Name(_) | Operand::SymbolOffset { .. } | Operand::Element { .. }
+                if !float && ty.bits() >= 32 =>
+            {
                 self.known(operand)
             }
             _ => Err(format!("it does not fit `.{ty}`")),
@@ -424,8 +454,8 @@ impl<'m> Checker<'m> {
         };
         let name = Operand::Name(base.clone());
         match self.register(&name)? {
-            Some((ty, 1)) if matches!(ty, Type::B64 | Type::U64 | Type::S64) => Ok(()),
-            Some((ty, 1)) if matches!(ty, Type::B32 | Type::U32 | Type::S32) => {
+            Some((Type::B64 | Type::U64 | Type::S64, 1)) => Ok(()),
+            Some((Type::B32 | Type::U32 | Type::S32, 1)) => {
                 let plain = matches!(instruction.opcode.as_str(), "ld" | "st" | "atom" | "red");
                 if plain && instruction.has("global") {
                     return Err("global addresses have 64 bits".to_owned());
@@ -443,16 +473,16 @@ impl<'m> Checker<'m> {
     /// Any operand whose names are declared.
     fn known(&self, operand: &Operand) -> Result<(), String> {
         match operand {
-            Operand::Name(name) => match self.register(operand)? {
-                Some(_) => Ok(()),
-                None if self.scopes.find(name).is_some() => Ok(()),
-                None => Ok(()),
-            },
-            Operand::SymbolOffset { name, .. } | Operand::Element { name, .. } => match self.scopes.find(name) {
-                Some(Meaning::Memory | Meaning::Function(_)) => Ok(()),
-                _ => Err(format!("`{}` is not declared", shorten(name))),
-            },
-            Operand::Address { base: AddressBase::Name(name), .. } => self.known(&Operand::Name(name.clone())),
+            Operand::Name(_) => self.register(operand).map(|_| ()),
+            Operand::SymbolOffset { name, .. } | Operand::Element { name, .. } => {
+                match self.scopes.find(name) {
+                    Some(Meaning::Memory | Meaning::Function(_)) => Ok(()),
+                    _ => Err(format!("`{}` is not declared", shorten(name))),
+                }
+            }
+            Operand::Address { base: AddressBase::Name(name), .. } => {
+                self.known(&Operand::Name(name.clone()))
+            }
             Operand::Vector(elements) | Operand::Group(elements) | Operand::TensorAddress(elements) => {
                 elements.iter().try_for_each(|element| self.known(element))
             }

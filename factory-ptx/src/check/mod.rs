@@ -9,7 +9,9 @@ mod instruction;
 mod scope;
 mod table;
 
+use std::collections::HashMap;
 use std::fmt;
+use std::rc::Rc;
 
 use crate::ast::{Directive, Function, Instruction, Item, Module, Span, Statement, Variable};
 use crate::error::Excerpt;
@@ -166,7 +168,7 @@ pub fn check(module: &Module) -> Result<(), Vec<CheckError>> {
         scopes: Scopes::new(),
         errors: Vec::new(),
         target: Target::default(),
-        matched: std::collections::HashMap::new(),
+        matched: HashMap::new(),
     };
     checker.target(module);
     for item in &module.items {
@@ -200,7 +202,7 @@ struct Checker<'m> {
     errors: Vec<CheckError>,
     target: Target,
     /// Forms whose modifiers fit, by mnemonic: a module repeats few mnemonics many times.
-    matched: std::collections::HashMap<(&'m str, &'m [String]), instruction::Matched>,
+    matched: HashMap<(&'m str, &'m [String]), Rc<instruction::Matched>>,
 }
 
 impl<'m> Checker<'m> {
@@ -215,7 +217,10 @@ impl<'m> Checker<'m> {
             let Some(number) = word.strip_prefix("sm_") else {
                 let known = ["texmode_unified", "texmode_independent", "debug", "map_f64_to_f32"];
                 if !known.contains(&word.as_str()) {
-                    self.error(Span { line: 1, column: 1, ..Span::default() }, Fault::UnknownTarget { name: word.clone() });
+                    self.error(
+                        Span { line: 1, column: 1, ..Span::default() },
+                        Fault::UnknownTarget { name: word.clone() },
+                    );
                 }
                 continue;
             };
@@ -224,7 +229,10 @@ impl<'m> Checker<'m> {
                 Ok(arch) if number.len() - digits.len() <= 1 => {
                     self.target = Target { name: word.clone(), arch, specific: digits.len() != number.len() };
                 }
-                _ => self.error(Span { line: 1, column: 1, ..Span::default() }, Fault::UnknownTarget { name: word.clone() }),
+                _ => self.error(
+                    Span { line: 1, column: 1, ..Span::default() },
+                    Fault::UnknownTarget { name: word.clone() },
+                ),
             }
         }
         let least = match (self.target.arch, self.target.specific) {
@@ -239,7 +247,10 @@ impl<'m> Checker<'m> {
         if module.version < least {
             let (major, minor) = least;
             let target = self.target.name.clone();
-            self.error(Span { line: 1, column: 1, ..Span::default() }, Fault::Version { target, major, minor });
+            self.error(
+                Span { line: 1, column: 1, ..Span::default() },
+                Fault::Version { target, major, minor },
+            );
         }
     }
 
@@ -272,8 +283,12 @@ impl<'m> Checker<'m> {
         for statement in statements {
             let (name, span, meaning) = match statement {
                 Statement::Label(name, span) => (name, *span, Meaning::Label),
-                Statement::Directive(Directive::BranchTargets { label, span, .. }) => (label, *span, Meaning::Label),
-                Statement::Directive(Directive::CallTargets { label, span, .. }) => (label, *span, Meaning::Table),
+                Statement::Directive(Directive::BranchTargets { label, span, .. }) => {
+                    (label, *span, Meaning::Label)
+                }
+                Statement::Directive(Directive::CallTargets { label, span, .. }) => {
+                    (label, *span, Meaning::Table)
+                }
                 Statement::Directive(Directive::CallPrototype(prototype)) => {
                     (&prototype.label, prototype.span, Meaning::Table)
                 }

@@ -81,10 +81,11 @@ impl<'m> Scopes<'m> {
                 if number.len() > 1 && number.starts_with('0') {
                     continue;
                 }
-                if let (Some((ty, vector, count)), Ok(number)) = (frame.ranges.get(prefix), number.parse::<u32>()) {
-                    if number < *count {
-                        return Some(Meaning::Register(*ty, *vector));
-                    }
+                if let (Some((ty, vector, count)), Ok(number)) =
+                    (frame.ranges.get(prefix), number.parse::<u32>())
+                    && number < *count
+                {
+                    return Some(Meaning::Register(*ty, *vector));
                 }
             }
         }
@@ -95,24 +96,52 @@ impl<'m> Scopes<'m> {
 /// Type of a special register, by its name with the `%` and any component.
 pub(super) fn special_register(name: &str) -> Option<Type> {
     let plain = name.strip_prefix('%')?;
-    let (base, component) = plain.split_once('.').map_or((plain, None), |(base, component)| (base, Some(component)));
+    let (base, component) =
+        plain.split_once('.').map_or((plain, None), |(base, component)| (base, Some(component)));
     if let Some(component) = component {
         let vector = matches!(
             base,
-            "tid" | "ntid" | "ctaid" | "nctaid" | "clusterid" | "nclusterid" | "cluster_ctaid" | "cluster_nctaid"
+            "tid"
+                | "ntid"
+                | "ctaid"
+                | "nctaid"
+                | "clusterid"
+                | "nclusterid"
+                | "cluster_ctaid"
+                | "cluster_nctaid"
         );
         return (vector && matches!(component, "x" | "y" | "z" | "w")).then_some(Type::U32);
     }
     Some(match base {
-        "laneid" | "warpid" | "nwarpid" | "smid" | "nsmid" | "cluster_ctarank" | "cluster_nctarank" | "lanemask_eq"
-        | "lanemask_le" | "lanemask_lt" | "lanemask_ge" | "lanemask_gt" | "clock" | "clock_hi" | "globaltimer_lo"
-        | "globaltimer_hi" | "total_smem_size" | "aggr_smem_size" | "dynamic_smem_size"
-        | "reserved_smem_offset_begin" | "reserved_smem_offset_end" | "reserved_smem_offset_cap" => Type::U32,
+        "laneid"
+        | "warpid"
+        | "nwarpid"
+        | "smid"
+        | "nsmid"
+        | "cluster_ctarank"
+        | "cluster_nctarank"
+        | "lanemask_eq"
+        | "lanemask_le"
+        | "lanemask_lt"
+        | "lanemask_ge"
+        | "lanemask_gt"
+        | "clock"
+        | "clock_hi"
+        | "globaltimer_lo"
+        | "globaltimer_hi"
+        | "total_smem_size"
+        | "aggr_smem_size"
+        | "dynamic_smem_size"
+        | "reserved_smem_offset_begin"
+        | "reserved_smem_offset_end"
+        | "reserved_smem_offset_cap" => Type::U32,
         "clock64" | "globaltimer" | "gridid" | "current_graph_exec" => Type::U64,
         "is_explicit_cluster" => Type::Pred,
         _ => {
             let numbered = |prefix: &str, limit: u32| {
-                base.strip_prefix(prefix).and_then(|number| number.parse::<u32>().ok()).is_some_and(|n| n < limit)
+                base.strip_prefix(prefix)
+                    .and_then(|number| number.parse::<u32>().ok())
+                    .is_some_and(|n| n < limit)
             };
             let offset = base.strip_prefix("reserved_smem_offset_").is_some_and(|n| matches!(n, "0" | "1"));
             if numbered("envreg", 32) || numbered("pm", 8) || offset {

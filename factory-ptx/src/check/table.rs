@@ -178,7 +178,12 @@ fn shapes() -> HashMap<&'static str, Vec<&'static str>> {
         [all(8), all(16), all(32), integer.map(|n| format!("m64n{n}k32")).collect()]
     });
     let words = |list: &'static Vec<String>| list.iter().map(String::as_str).collect();
-    HashMap::from([("m64k8", words(k8)), ("m64k16", words(k16)), ("m64k32", words(k32)), ("m64k32i", words(k32i))])
+    HashMap::from([
+        ("m64k8", words(k8)),
+        ("m64k16", words(k16)),
+        ("m64k32", words(k32)),
+        ("m64k32i", words(k32i)),
+    ])
 }
 
 fn expand(words: &'static str, sets: &HashMap<&'static str, Vec<&'static str>>) -> Vec<&'static str> {
@@ -306,7 +311,10 @@ mod tests {
             include_str!("forms/control.forms"),
             include_str!("forms/matrix.forms"),
         ] {
-            for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with("# ") && set_line(line).is_none()) {
+            for line in text
+                .lines()
+                .filter(|line| !line.is_empty() && !line.starts_with("# ") && set_line(line).is_none())
+            {
                 assert!(line.contains(" :"), "no operands: {line}");
                 let (_, operands) = line.split_once(" :").unwrap_or_default();
                 for word in operands.split_whitespace() {

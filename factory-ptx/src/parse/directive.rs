@@ -150,7 +150,13 @@ impl Parser<'_> {
             let directives = self.function_directives()?;
             let span = start.span_to(self.previous_end);
             self.expect(b';')?;
-            return Ok(Some(Directive::CallPrototype(CallPrototype { label, returns, params, directives, span })));
+            return Ok(Some(Directive::CallPrototype(CallPrototype {
+                label,
+                returns,
+                params,
+                directives,
+                span,
+            })));
         }
         let mut targets = vec![self.word("a name")?.to_owned()];
         while self.eat(b',') {

@@ -8,19 +8,59 @@ use crate::lexer::{Kind, Token};
 
 /// Words that may start a declaration at module scope, for suggestions.
 const ITEM_WORDS: &[&str] = &[
-    "version", "target", "address_size", "file", "section", "pragma", "alias", "extern", "visible", "weak", "common",
-    "entry", "func", "global", "const", "shared", "local", "param", "reg", "tex",
+    "version",
+    "target",
+    "address_size",
+    "file",
+    "section",
+    "pragma",
+    "alias",
+    "extern",
+    "visible",
+    "weak",
+    "common",
+    "entry",
+    "func",
+    "global",
+    "const",
+    "shared",
+    "local",
+    "param",
+    "reg",
+    "tex",
 ];
 
 /// Words between a function's parameters and its body.
 const FUNCTION_WORDS: &[&str] = &[
-    "maxntid", "reqntid", "minnctapersm", "maxnctapersm", "maxnreg", "noreturn", "reqnctapercluster",
-    "explicitcluster", "maxclusterrank", "blocksareclusters", "pragma", "abi_preserve", "abi_preserve_control",
+    "maxntid",
+    "reqntid",
+    "minnctapersm",
+    "maxnctapersm",
+    "maxnreg",
+    "noreturn",
+    "reqnctapercluster",
+    "explicitcluster",
+    "maxclusterrank",
+    "blocksareclusters",
+    "pragma",
+    "abi_preserve",
+    "abi_preserve_control",
 ];
 
 /// Words that may start a statement.
-const STATEMENT_WORDS: &[&str] =
-    &["reg", "local", "shared", "param", "global", "const", "pragma", "loc", "sreg", "branchtargets", "callprototype"];
+const STATEMENT_WORDS: &[&str] = &[
+    "reg",
+    "local",
+    "shared",
+    "param",
+    "global",
+    "const",
+    "pragma",
+    "loc",
+    "sreg",
+    "branchtargets",
+    "callprototype",
+];
 
 impl Parser<'_> {
     /// A function or variables at module scope, linking directive first.
@@ -218,7 +258,9 @@ impl Parser<'_> {
         let Some(space) = self.dotted().and_then(Space::parse) else {
             return self.unknown_directive(STATEMENT_WORDS);
         };
-        self.variables(space, linking, &mut |variable: Variable| statements.push(Statement::Variable(variable)))?;
+        self.variables(space, linking, &mut |variable: Variable| {
+            statements.push(Statement::Variable(variable))
+        })?;
         self.expect(b';')
     }
 

@@ -37,7 +37,8 @@ const LENGTH_LIMIT: usize = 1 << 30;
 pub fn parse(text: &str) -> Result<Module, ParseErrors> {
     if text.len() > LENGTH_LIMIT {
         let problem = Problem::TooLong { bytes: text.len(), limit: LENGTH_LIMIT };
-        let error = ParseError { span: Span { line: 1, column: 1, offset: 0, len: 1 }, problem, excerpt: None };
+        let error =
+            ParseError { span: Span { line: 1, column: 1, offset: 0, len: 1 }, problem, excerpt: None };
         return Err(ParseErrors { errors: vec![error] });
     }
     let mut parser = Parser::new(text);
@@ -188,7 +189,9 @@ impl<'a> Parser<'a> {
     fn expected<T>(&mut self, expected: &str) -> Parsed<T> {
         let problem = match (self.token.kind, self.lexer.problem.take()) {
             (Kind::Bad, Some(problem)) => problem,
-            (Kind::End, _) => Problem::Expected { expected: expected.to_owned(), found: "the end of the text".to_owned() },
+            (Kind::End, _) => {
+                Problem::Expected { expected: expected.to_owned(), found: "the end of the text".to_owned() }
+            }
             _ => Problem::Expected {
                 expected: expected.to_owned(),
                 found: format!("`{}`", shorten(self.slice(self.token))),

@@ -37,7 +37,10 @@ impl Parser<'_> {
                     }
                     _ => self.fail_at(
                         start.span(),
-                        Problem::Expected { expected: "an integer behind `!`".to_owned(), found: "a float".to_owned() },
+                        Problem::Expected {
+                            expected: "an integer behind `!`".to_owned(),
+                            found: "a float".to_owned(),
+                        },
                     ),
                 }
             }

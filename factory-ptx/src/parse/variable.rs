@@ -11,8 +11,35 @@ const RANGE_LIMIT: u32 = 1 << 24;
 
 /// Words that may stand in a declaration, for suggestions.
 const WORDS: &[&str] = &[
-    "align", "ptr", "attribute", "v2", "v4", "v8", "b8", "b16", "b32", "b64", "b128", "u8", "u16", "u32", "u64", "s8",
-    "s16", "s32", "s64", "f16", "f16x2", "bf16", "bf16x2", "f32", "f64", "pred", "texref", "samplerref", "surfref",
+    "align",
+    "ptr",
+    "attribute",
+    "v2",
+    "v4",
+    "v8",
+    "b8",
+    "b16",
+    "b32",
+    "b64",
+    "b128",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "s8",
+    "s16",
+    "s32",
+    "s64",
+    "f16",
+    "f16x2",
+    "bf16",
+    "bf16x2",
+    "f32",
+    "f64",
+    "pred",
+    "texref",
+    "samplerref",
+    "surfref",
 ];
 
 impl Parser<'_> {
@@ -161,8 +188,11 @@ impl Parser<'_> {
             let token = self.token;
             let count = self.small("a range of registers")?;
             if count == 0 || count > RANGE_LIMIT {
-                let problem =
-                    Problem::Range { what: "a range of registers", value: count.to_string(), must: "1 to 2^24" };
+                let problem = Problem::Range {
+                    what: "a range of registers",
+                    value: count.to_string(),
+                    must: "1 to 2^24",
+                };
                 return self.fail_at(token.span(), problem);
             }
             self.expect(b'>')?;
@@ -178,8 +208,11 @@ impl Parser<'_> {
             match u64::try_from(size) {
                 Ok(size) => variable.array.push(Some(size)),
                 Err(_) => {
-                    let problem =
-                        Problem::Range { what: "an array dimension", value: size.to_string(), must: "0 or more" };
+                    let problem = Problem::Range {
+                        what: "an array dimension",
+                        value: size.to_string(),
+                        must: "0 or more",
+                    };
                     return self.fail_at(token.span(), problem);
                 }
             }
@@ -213,7 +246,8 @@ impl Parser<'_> {
                     Literal::F64(bits) => Ok(Initializer::F64(bits)),
                     Literal::Integer(constant) if self.at(b'(') => {
                         if constant.bits == 0 {
-                            let problem = Problem::Range { what: "a mask", value: "0".to_owned(), must: "not zero" };
+                            let problem =
+                                Problem::Range { what: "a mask", value: "0".to_owned(), must: "not zero" };
                             return self.fail_at(start.span(), problem);
                         }
                         self.bump();

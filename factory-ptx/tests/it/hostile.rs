@@ -17,7 +17,13 @@ fn error(text: &str) -> String {
 #[test]
 fn deep_nesting_is_an_error() {
     let depth = 200_000;
-    for (open, close) in [("{", "}"), ("add.s32 %r1, {", ""), ("add.s32 %r1, (", ""), ("mov.b32 %r1, [a, {", ""), ("mov.b32 %r1, -", "")] {
+    for (open, close) in [
+        ("{", "}"),
+        ("add.s32 %r1, {", ""),
+        ("add.s32 %r1, (", ""),
+        ("mov.b32 %r1, [a, {", ""),
+        ("mov.b32 %r1, -", ""),
+    ] {
         let text = format!("{HEAD}.entry k() {{ {} {} }}", open.repeat(depth), close.repeat(depth));
         assert!(error(&text).lines().count() < 200, "{open}");
     }
@@ -30,7 +36,10 @@ fn deep_nesting_is_an_error() {
 #[test]
 fn absurd_sizes_are_errors_or_cost_nothing() {
     assert!(error(&format!("{HEAD}.entry k() {{ .reg .b32 %r<4000000000>; ret; }}")).contains("1 to 2^24"));
-    assert!(error(&format!("{HEAD}.entry k() {{ .reg .b32 %r<99999999999999999999999>; }}")).contains("more than 64 bits"));
+    assert!(
+        error(&format!("{HEAD}.entry k() {{ .reg .b32 %r<99999999999999999999999>; }}"))
+            .contains("more than 64 bits")
+    );
     assert!(error(&format!("{HEAD}.global .align 3 .b8 x;")).contains("a power of two"));
     assert!(error(&format!("{HEAD}.global .b8 x[1/0];")).contains("division by zero"));
     assert!(error(&format!("{HEAD}.global .b8 x[-1];")).contains("must be 0 or more"));
@@ -51,13 +60,15 @@ fn unclosed_things_are_errors() {
 
 #[test]
 fn several_errors_in_one_run_each_with_its_line() {
-    let text = format!("{HEAD}.entry k() {{\n\tadd.s32 %r1 %r2;\n\tret;\n\tmov.u32 %r1, 0f12;\n\t.regg .b32 %r;\n}}\n.glob .b8 x;\n.global .b8 y;\n");
+    let text = format!(
+        "{HEAD}.entry k() {{\n\tadd.s32 %r1 %r2;\n\tret;\n\tmov.u32 %r1, 0f12;\n\t.regg .b32 %r;\n}}\n.glob .b8 x;\n.global .b8 y;\n"
+    );
     let errors = parse(&text).expect_err("four mistakes").errors;
     let lines: Vec<u32> = errors.iter().map(|error| error.span.line).collect();
     assert_eq!(lines, [5, 7, 8, 10]);
     assert_eq!(
         errors[0].to_string(),
-"5:14: expected `,` or `;`, found `%r2`\n  |\n5 |  add.s32 %r1 %r2;\n  |              ^^^"
+        "5:14: expected `,` or `;`, found `%r2`\n  |\n5 |  add.s32 %r1 %r2;\n  |              ^^^"
     );
     assert!(errors[2].to_string().contains("did you mean `.reg`?"));
 }
@@ -115,9 +126,8 @@ fn mutated_text_never_panics() {
         state ^= state << 17;
         (state % below.max(1) as u64) as usize
     };
-    let pieces: [&[u8]; 14] = [
-        b"{", b"}", b"(", b")", b"[", b"]", b";", b".b32", b"-", b"0x", b"\"", b"/*", b"%r1", b"\xff",
-    ];
+    let pieces: [&[u8]; 14] =
+        [b"{", b"}", b"(", b")", b"[", b"]", b";", b".b32", b"-", b"0x", b"\"", b"/*", b"%r1", b"\xff"];
     let start = Instant::now();
     let mut runs = 0;
     while start.elapsed() < Duration::from_secs(1) || runs < 50 {

@@ -44,7 +44,11 @@ fn spans_point_at_their_text() {
                 let source = &text[span.offset as usize..(span.offset + span.len) as usize];
                 assert!(source.starts_with(&instruction.opcode), "{}: {source}", path.display());
                 let line = text.lines().nth(span.line as usize - 1).unwrap_or_default();
-                assert!(line[span.column as usize - 1..].starts_with(&instruction.opcode), "{}: {line}", path.display());
+                assert!(
+                    line[span.column as usize - 1..].starts_with(&instruction.opcode),
+                    "{}: {line}",
+                    path.display()
+                );
             }
         }
     }

@@ -5,7 +5,8 @@ use factory_ptx::parse;
 use proptest::prelude::*;
 
 fn name() -> impl Strategy<Value = String> {
-    "[a-z][a-z0-9_$]{0,6}|[$%_][A-Za-z0-9_$]{1,6}".prop_filter("`generic(` opens an address", |name| name != "generic")
+    "[a-z][a-z0-9_$]{0,6}|[$%_][A-Za-z0-9_$]{1,6}"
+        .prop_filter("`generic(` opens an address", |name| name != "generic")
 }
 
 fn word() -> impl Strategy<Value = String> {
@@ -51,17 +52,14 @@ fn operand() -> impl Strategy<Value = Operand> {
 }
 
 fn instruction() -> impl Strategy<Value = Instruction> {
-    let guard = prop::option::of((any::<bool>(), name()).prop_map(|(negated, register)| Guard { negated, register }));
+    let guard =
+        prop::option::of((any::<bool>(), name()).prop_map(|(negated, register)| Guard { negated, register }));
     let plain = ("[a-z][a-z0-9]{0,5}", prop::collection::vec(operand(), 0..5));
     let call = prop::collection::vec(prop::collection::vec(leaf(), 0..3).prop_map(Operand::Group), 1..3)
         .prop_map(|groups| ("call".to_owned(), groups));
     let body = prop_oneof![5 => plain, 1 => call];
-    (guard, body, prop::collection::vec(word(), 0..4)).prop_map(|(guard, (opcode, operands), modifiers)| Instruction {
-        guard,
-        opcode,
-        modifiers,
-        operands,
-        span: Span::default(),
+    (guard, body, prop::collection::vec(word(), 0..4)).prop_map(|(guard, (opcode, operands), modifiers)| {
+        Instruction { guard, opcode, modifiers, operands, span: Span::default() }
     })
 }
 
@@ -72,8 +70,11 @@ fn ty() -> impl Strategy<Value = Type> {
 
 fn initializer() -> impl Strategy<Value = Initializer> {
     let symbol = || {
-        (name(), any::<i64>(), any::<bool>())
-            .prop_map(|(name, offset, generic)| Initializer::Symbol { name, offset, generic })
+        (name(), any::<i64>(), any::<bool>()).prop_map(|(name, offset, generic)| Initializer::Symbol {
+            name,
+            offset,
+            generic,
+        })
     };
     let leaf = prop_oneof![
         integer().prop_map(Initializer::Integer),
@@ -94,9 +95,10 @@ fn variable(space: Space) -> impl Strategy<Value = Variable> {
         .prop_map(|(space, align)| PointerAttribute { space, align });
     let kind = (ty(), prop::option::of(prop::sample::select(vec![2u8, 4, 8])), prop::option::of(0u32..10));
     let shape = (prop::option::of(1u32..1000), prop::collection::vec(prop::option::of(any::<u64>()), 0..3));
-    let rest = (prop::option::of(initializer()), prop::collection::vec(attribute, 0..2), prop::option::of(pointer));
-    (kind, shape, rest, name()).prop_map(move |((ty, vector, align), (range, array), (init, attributes, pointer), name)| {
-        Variable {
+    let rest =
+        (prop::option::of(initializer()), prop::collection::vec(attribute, 0..2), prop::option::of(pointer));
+    (kind, shape, rest, name()).prop_map(
+        move |((ty, vector, align), (range, array), (init, attributes, pointer), name)| Variable {
             space,
             linking: None,
             attributes,
@@ -109,8 +111,8 @@ fn variable(space: Space) -> impl Strategy<Value = Variable> {
             array,
             init,
             span: Span::default(),
-        }
-    })
+        },
+    )
 }
 
 fn directive() -> impl Strategy<Value = Directive> {
@@ -118,15 +120,30 @@ fn directive() -> impl Strategy<Value = Directive> {
     let inlined = (name(), any::<i64>(), any::<(u32, u32, u32)>())
         .prop_map(|(function, offset, at)| Inlined { function, offset, at });
     prop_oneof![
-        (any::<(u32, u32, u32)>(), prop::option::of(inlined))
-            .prop_map(|((file, line, column), inlined)| Directive::Loc(Location { file, line, column, inlined })),
+        (any::<(u32, u32, u32)>(), prop::option::of(inlined)).prop_map(|((file, line, column), inlined)| {
+            Directive::Loc(Location { file, line, column, inlined })
+        }),
         prop::collection::vec("[a-z ]{0,8}", 1..3).prop_map(Directive::Pragma),
-        (name(), names()).prop_map(|(label, targets)| Directive::BranchTargets { label, targets, span: Span::default() }),
-        (name(), names()).prop_map(|(label, targets)| Directive::CallTargets { label, targets, span: Span::default() }),
+        (name(), names()).prop_map(|(label, targets)| Directive::BranchTargets {
+            label,
+            targets,
+            span: Span::default()
+        }),
+        (name(), names()).prop_map(|(label, targets)| Directive::CallTargets {
+            label,
+            targets,
+            span: Span::default()
+        }),
         (name(), prop::collection::vec(variable(Space::Param), 0..2)).prop_map(|(label, params)| {
             let directives = vec![FunctionDirective::NoReturn];
             let span = Span::default();
-            Directive::CallPrototype(CallPrototype { label, returns: params.clone(), params, directives, span })
+            Directive::CallPrototype(CallPrototype {
+                label,
+                returns: params.clone(),
+                params,
+                directives,
+                span,
+            })
         }),
     ]
 }
@@ -157,11 +174,12 @@ fn function() -> impl Strategy<Value = Function> {
         Just(D::BlocksAreClusters),
         Just(D::Pragma(vec!["nounroll".to_owned()])),
     ];
-    let linking = prop::option::of(prop::sample::select(vec![Linking::Visible, Linking::Extern, Linking::Weak]));
+    let linking =
+        prop::option::of(prop::sample::select(vec![Linking::Visible, Linking::Extern, Linking::Weak]));
     let body = prop::option::of(prop::collection::vec(statement(), 0..8));
     let params = || prop::collection::vec(variable(Space::Param), 0..3);
-    (linking, any::<bool>(), name(), (params(), params()), prop::collection::vec(directive, 0..3), body).prop_map(
-        |(linking, entry, name, (returns, params), directives, body)| Function {
+    (linking, any::<bool>(), name(), (params(), params()), prop::collection::vec(directive, 0..3), body)
+        .prop_map(|(linking, entry, name, (returns, params), directives, body)| Function {
             kind: if entry { FunctionKind::Entry } else { FunctionKind::Func },
             linking,
             attributes: Vec::new(),
@@ -171,8 +189,7 @@ fn function() -> impl Strategy<Value = Function> {
             directives,
             body,
             span: Span::default(),
-        },
-    )
+        })
 }
 
 fn item() -> impl Strategy<Value = Item> {

@@ -85,7 +85,12 @@ fn ptxas_still_says_what_was_recorded() {
             .output()
             .expect("ptxas runs");
         if output.status.success() != case.valid {
-            wrong.push(format!("{} {}: {}", case.target, case.instruction, String::from_utf8_lossy(&output.stderr)));
+            wrong.push(format!(
+                "{} {}: {}",
+                case.target,
+                case.instruction,
+                String::from_utf8_lossy(&output.stderr)
+            ));
         }
     }
     let _ = std::fs::remove_dir_all(&folder);
