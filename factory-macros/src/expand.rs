@@ -35,12 +35,26 @@ struct Found {
     files: Vec<String>,
 }
 
+/// As [`find_in`]; what it says names files as seen from the package's folder.
 fn find(attribute: &Attribute, item: &ForeignItemFn) -> Result<Found, Vec<Mismatch>> {
+    let Some(manifest) = std::env::var_os("CARGO_MANIFEST_DIR") else {
+        return Err(vec![Mismatch { span: Span::call_site(), arg: None, message: message::no_manifest_folder() }]);
+    };
+    let manifest = Path::new(&manifest);
+    find_in(manifest, attribute, item).map_err(|mut errors| {
+        let prefix = format!("{}{}", manifest.display(), std::path::MAIN_SEPARATOR);
+        for error in &mut errors {
+            error.message = error.message.replace(&prefix, "");
+        }
+        errors
+    })
+}
+
+fn find_in(manifest: &Path, attribute: &Attribute, item: &ForeignItemFn) -> Result<Found, Vec<Mismatch>> {
     let at_spec = |message: String| vec![Mismatch { span: attribute.spec_span, arg: None, message }];
     let at_attribute = |message: String| vec![Mismatch { span: Span::call_site(), arg: None, message }];
     let signature = signature::read(item)?;
-    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").ok_or_else(|| at_attribute(message::no_manifest_folder()))?;
-    let path = Path::new(&manifest).join(&attribute.spec);
+    let path = manifest.join(&attribute.spec);
     let spec = Spec::read(&path).map_err(|errors| at_spec(errors.render()))?;
     let bindings = signature::check(&signature, attribute, &spec)?;
     let spec = spec.bind(&bindings).map_err(|errors| at_spec(errors.render()))?;
@@ -51,7 +65,7 @@ fn find(attribute: &Attribute, item: &ForeignItemFn) -> Result<Found, Vec<Mismat
     }
     let mut paths: Vec<PathBuf> = vec![path];
     if let Reference::C(reference) = &spec.reference {
-        paths.push(Path::new(&manifest).join(&reference.file));
+        paths.push(manifest.join(&reference.file));
     }
     let files = paths.iter().map(|path| path.to_str().map(str::to_owned).ok_or_else(|| at_spec(message::path_is_no_text(path))));
     Ok(Found { files: files.collect::<Result<_, _>>()?, spec })

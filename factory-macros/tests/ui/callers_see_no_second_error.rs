@@ -1,0 +1,14 @@
+#[path = "support/runtime.rs"]
+mod runtime;
+
+use factory_macros::kernel_factory;
+use runtime::*;
+
+#[kernel_factory(spec = "kernels/scale.toml", crate = crate::runtime)]
+pub fn scale(x: &Tensor<bf16>, w: &Tensor<f32>, y: &mut Tensor<bf16>, s: f64);
+
+pub fn caller(x: &Tensor<bf16>, w: &Tensor<f32>, y: &mut Tensor<bf16>) -> Result<()> {
+    scale(x, w, y, 1.0)
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! The runtime with hand-written kernels: on the PTX machine, and on GPU 0 where there is one.
+
+mod kernels;
+mod launches;
+mod memory;
+mod refusals;
+mod sealed;
+mod values;
