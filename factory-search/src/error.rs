@@ -42,18 +42,6 @@ pub enum SearchError {
         /// Why.
         message: String,
     },
-    /// Candidates there were, but none passed.
-    #[error("none of {considered} candidates for `{kernel}` on {arch} passed; the first refusal: {first}")]
-    NothingPassed {
-        /// The kernel's name.
-        kernel: String,
-        /// The target.
-        arch: String,
-        /// How many were considered.
-        considered: usize,
-        /// The first candidate's refusal.
-        first: Box<Rejection>,
-    },
     /// The plan that serves every size did not pass. It is the last variant of each plan, so nothing can be sealed.
     #[error("the fallback of `{kernel}` on {arch}, which must serve every size, was refused: {rejection}")]
     Fallback {

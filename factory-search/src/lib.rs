@@ -24,19 +24,35 @@
 //!   never ends would take the process with it. The PTX machine's instruction budget refuses such kernels first.
 
 mod candidate;
+mod certificate;
+mod compose;
 mod error;
 mod found;
+mod from_generator;
+mod launch;
 mod observer;
 mod options;
+mod parallel;
+mod proposer;
+mod prove;
+mod screen;
 mod search;
 mod verdict;
 
+pub mod cases;
+pub mod gates;
 pub mod generator;
+pub mod gpu;
+pub mod model;
+pub mod toolchain;
 
 pub use candidate::{Candidate, TunableValue, Tunables};
 pub use error::SearchError;
 pub use found::{CandidateRecord, Found, Time, TimeBasis};
+pub use from_generator::Generator;
 pub use observer::{Event, Observer, Phase, Silent};
 pub use options::{Budget, GpuPolicy, PtxasPolicy, SearchOptions};
-pub use search::search;
+pub use proposer::{Proposal, Proposer};
+pub use prove::{Verified, verify};
+pub use search::{search, search_with};
 pub use verdict::{Gate, Reason, Rejection, Verdict};

@@ -121,7 +121,7 @@ impl Rejection {
 
 /// Why a gate refused a candidate.
 #[derive(Clone, Debug, PartialEq, Serialize, Error)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "reason", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reason {
     /// The proposer could not write it.

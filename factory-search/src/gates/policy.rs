@@ -1,0 +1,414 @@
+//! PTX does nothing that an honest kernel has no use for.
+//!
+//! This is an allowlist: what is not known to be harmless is refused. It looks at the parsed tree, so spelling does not
+//! matter. What it cannot see (an address that is computed out of thin air, a branch that only some input takes) is the
+//! machine's and the device gate's to find; this gate removes the means of telling one launch from another, of keeping
+//! something for the next one, and of holding data in a cache across the timer's flush.
+
+use std::collections::BTreeSet;
+
+use factory_ptx::ast::{
+    AddressBase, Directive, Function, FunctionKind, Instruction, Item, Linking, Module, Operand, Space, Statement, Type,
+    Variable,
+};
+
+use crate::verdict::{Gate, Reason, Rejection};
+
+/// Opcodes that may occur. Some are looked at more closely below.
+const OPCODES: &[&str] = &[
+    // Integer, logic, moves.
+    "abs", "add", "addc", "and", "bfe", "bfi", "bfind", "bmsk", "brev", "clz", "cnot", "div", "dp2a", "dp4a", "fns",
+    "lop3", "mad", "mad24", "madc", "max", "min", "mov", "mul", "mul24", "neg", "not", "or", "popc", "prmt", "rem",
+    "sad", "selp", "set", "setp", "shf", "shl", "shr", "slct", "sub", "subc", "szext", "xor",
+    // Floating point.
+    "copysign", "cos", "cvt", "ex2", "fma", "lg2", "rcp", "rsqrt", "sin", "sqrt", "tanh", "testp",
+    // Memory.
+    "atom", "cp", "createpolicy", "cvta", "fence", "isspacep", "ld", "ldmatrix", "ldu", "mapa", "getctarank", "membar",
+    "movmatrix", "red", "st", "stmatrix",
+    // Control, warps, barriers.
+    "activemask", "bar", "barrier", "bra", "brx", "call", "elect", "exit", "match", "mbarrier", "redux", "ret", "setmaxnreg",
+    "shfl", "vote",
+    // Tensor cores.
+    "mma", "tcgen05", "wgmma", "wmma",
+];
+
+/// Opcodes that are refused for a reason worth telling; every other unknown one is just not on the list.
+const REFUSED: &[(&str, &str)] = &[
+    ("trap", "an honest kernel has nothing to stop for"),
+    ("brkpt", "it stops for a debugger"),
+    ("pmevent", "it talks to a profiler"),
+    ("griddepcontrol", "it lets work run past the end of a timed launch"),
+    ("nanosleep", "it waits for time to pass"),
+    ("prefetch", "it may warm a cache for the next launch"),
+    ("prefetchu", "it may warm a cache for the next launch"),
+    ("applypriority", "it changes what stays in a cache across launches"),
+    ("discard", "it drops data that others wrote"),
+    ("alloca", "it allocates stack whose size is not known"),
+    ("multimem", "the plan passes no multicast memory"),
+];
+
+/// Special registers that may be read: where a thread is in its launch, and nothing about when or where that runs.
+const REGISTERS: &[&str] = &[
+    "%tid",
+    "%ntid",
+    "%ctaid",
+    "%nctaid",
+    "%laneid",
+    "%lanemask_eq",
+    "%lanemask_le",
+    "%lanemask_lt",
+    "%lanemask_ge",
+    "%lanemask_gt",
+    "%clusterid",
+    "%nclusterid",
+    "%cluster_ctaid",
+    "%cluster_nctaid",
+    "%cluster_ctarank",
+    "%cluster_nctarank",
+    "%is_explicit_cluster",
+    "%total_smem_size",
+    "%aggr_smem_size",
+    "%dynamic_smem_size",
+];
+
+/// Why a special register that is not on the list is refused.
+fn register_reason(base: &str) -> &'static str {
+    if base.starts_with("%clock") || base.starts_with("%globaltimer") {
+        "it tells the time"
+    } else if base == "%gridid" {
+        "it tells one launch from another"
+    } else if base.starts_with("%pm") || base.starts_with("%envreg") {
+        "it is set from outside the plan"
+    } else if matches!(base, "%smid" | "%nsmid" | "%warpid" | "%nwarpid") {
+        "it tells where on the device a thread runs, which may change at any time"
+    } else {
+        "it is not on the list of registers that a kernel needs"
+    }
+}
+
+/// Modifiers that are refused on whatever instruction they stand.
+const MODIFIERS: &[(&str, &str)] = &[
+    ("L2::evict_last", "it keeps data in L2 across launches"),
+    ("mmio", "the plan passes no device registers"),
+];
+
+/// Checks a module against the allowlist.
+///
+/// # Errors
+/// The first thing that is not on it.
+pub fn policy(module: &Module) -> Result<(), Rejection> {
+    inspect(module).map_err(|reason| Rejection::new(Gate::Policy, reason))
+}
+
+fn inspect(module: &Module) -> Result<(), Reason> {
+    let defined: BTreeSet<&str> = module
+        .functions()
+        .filter(|function| function.body.is_some())
+        .map(|function| function.name.as_str())
+        .collect();
+    for item in &module.items {
+        match item {
+            Item::Variable(variable) => check_variable(variable)?,
+            Item::Function(function) => {
+                let outside = matches!(function.linking, Some(Linking::Extern | Linking::Common));
+                if outside || !defined.contains(function.name.as_str()) {
+                    return Err(Reason::External { name: function.name.clone(), line: function.span.line });
+                }
+            }
+            Item::Directive(Directive::Alias { name, span, .. }) => {
+                return Err(Reason::External { name: name.clone(), line: span.line });
+            }
+            Item::Directive(_) => {}
+        }
+    }
+    let mut variables = Names::default();
+    for variable in module.variables() {
+        variables.add(variable);
+    }
+    for function in module.functions() {
+        let Some(body) = &function.body else { continue };
+        let mut names = variables.clone();
+        names.parameters = function.params.iter().map(|param| (param.name.clone(), param.size())).collect();
+        for param in function.params.iter().chain(&function.returns) {
+            names.add(param);
+        }
+        collect(body, &mut names);
+        let policies = cache_policies(body);
+        let context = Context { function, names: &names, defined: &defined, policies: &policies };
+        statements(body, &context)?;
+    }
+    Ok(())
+}
+
+/// A variable may not outlive a launch or carry data into it.
+fn check_variable(variable: &Variable) -> Result<(), Reason> {
+    let refuse = |why| {
+        Err(Reason::ModuleVariable {
+            name: variable.name.clone(),
+            space: variable.space.name().to_owned(),
+            line: variable.span.line,
+            why,
+        })
+    };
+    match variable.space {
+        Space::Reg | Space::Local | Space::Param => Ok(()),
+        // `.extern .shared` is how dynamic shared memory is named.
+        Space::Shared if variable.init.is_none() => Ok(()),
+        Space::Shared => refuse("shared memory has no initial value"),
+        Space::Global => refuse("it outlives a launch, so that one launch can leave something to the next"),
+        Space::Const if matches!(variable.linking, Some(Linking::Extern | Linking::Common)) => {
+            refuse("it is filled from outside the plan")
+        }
+        // A table of coefficients is harmless, a table of answers is not: the limit keeps it to a few coefficients.
+        Space::Const if variable.init.is_none() => refuse("it is filled from outside the plan"),
+        Space::Const if variable.size().is_none_or(|bytes| bytes > CONST_LIMIT) => {
+            refuse("it holds more than 256 bytes of data; a kernel's data are its arguments")
+        }
+        Space::Const => Ok(()),
+        Space::Sreg | Space::Tex => refuse("no kernel needs this space"),
+    }
+}
+
+/// Bytes of constants that one table may hold.
+const CONST_LIMIT: u64 = 256;
+
+/// What names mean inside one function.
+#[derive(Clone, Default)]
+struct Names {
+    registers: BTreeSet<String>,
+    /// `%r<10>` as `("%r", 10)`.
+    ranges: Vec<(String, u32)>,
+    /// Everything that has an address.
+    variables: BTreeSet<String>,
+    /// Parameters of the function with their sizes.
+    parameters: Vec<(String, Option<u64>)>,
+}
+
+impl Names {
+    fn add(&mut self, variable: &Variable) {
+        match (variable.space, variable.range) {
+            (Space::Reg, Some(count)) => self.ranges.push((variable.name.clone(), count)),
+            (Space::Reg, None) => {
+                self.registers.insert(variable.name.clone());
+            }
+            _ => {
+                self.variables.insert(variable.name.clone());
+            }
+        }
+    }
+
+    fn is_register(&self, name: &str) -> bool {
+        // `%v.x` is a part of the vector register `%v`.
+        let base = name.split_once('.').map_or(name, |(base, _)| base);
+        self.registers.contains(base)
+            || self.ranges.iter().any(|(prefix, count)| {
+                base.strip_prefix(prefix.as_str())
+                    .and_then(|number| number.parse::<u32>().ok())
+                    .is_some_and(|number| number < *count)
+            })
+    }
+}
+
+fn collect(body: &[Statement], names: &mut Names) {
+    for statement in body {
+        match statement {
+            Statement::Variable(variable) => names.add(variable),
+            Statement::Block(inner) => collect(inner, names),
+            _ => {}
+        }
+    }
+}
+
+/// Registers that hold a cache policy made by `createpolicy` and by nothing else.
+fn cache_policies(body: &[Statement]) -> BTreeSet<String> {
+    let mut made = BTreeSet::new();
+    let mut other = BTreeSet::new();
+    fn walk(body: &[Statement], made: &mut BTreeSet<String>, other: &mut BTreeSet<String>) {
+        for statement in body {
+            match statement {
+                Statement::Block(inner) => walk(inner, made, other),
+                Statement::Instruction(instruction) => {
+                    if let Some(Operand::Name(target)) = instruction.operands.first() {
+                        if instruction.opcode == "createpolicy" { &mut *made } else { &mut *other }.insert(target.clone());
+                    }
+                    // Vector loads and calls write several registers.
+                    for operand in &instruction.operands {
+                        if let Operand::Vector(parts) | Operand::Group(parts) = operand {
+                            for part in parts {
+                                if let Operand::Name(name) = part {
+                                    other.insert(name.clone());
+                                }
+                            }
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    walk(body, &mut made, &mut other);
+    made.difference(&other).cloned().collect()
+}
+
+struct Context<'a> {
+    function: &'a Function,
+    names: &'a Names,
+    defined: &'a BTreeSet<&'a str>,
+    policies: &'a BTreeSet<String>,
+}
+
+fn statements(body: &[Statement], context: &Context<'_>) -> Result<(), Reason> {
+    for statement in body {
+        match statement {
+            Statement::Block(inner) => statements(inner, context)?,
+            Statement::Variable(variable) => check_variable(variable)?,
+            Statement::Instruction(instruction) => check_instruction(instruction, context)?,
+            Statement::Directive(Directive::CallTargets { targets, span, .. }) => {
+                if let Some(name) = targets.iter().find(|name| !context.defined.contains(name.as_str())) {
+                    return Err(Reason::External { name: name.clone(), line: span.line });
+                }
+            }
+            Statement::Label(..) | Statement::Directive(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_instruction(instruction: &Instruction, context: &Context<'_>) -> Result<(), Reason> {
+    let line = instruction.span.line;
+    let refuse = |why| Err(Reason::Instruction { instruction: instruction.mnemonic(), line, why });
+    let opcode = instruction.opcode.as_str();
+    if let Some((_, why)) = REFUSED.iter().find(|(name, _)| *name == opcode) {
+        return refuse(why);
+    }
+    if !OPCODES.contains(&opcode) {
+        return refuse("it is not on the list of instructions that a kernel needs");
+    }
+    for modifier in &instruction.modifiers {
+        if let Some((_, why)) = MODIFIERS.iter().find(|(name, _)| name == modifier) {
+            return refuse(why);
+        }
+    }
+    match opcode {
+        "cp" if instruction.has("prefetch") => return refuse("it may warm a cache for the next launch"),
+        "createpolicy" if instruction.has("cvt") => return refuse("it makes a cache policy out of a number"),
+        "call" => check_call(instruction, context)?,
+        _ => {}
+    }
+    if instruction.has("L2::cache_hint") {
+        // A policy is 64 opaque bits: one that comes from anywhere but `createpolicy` may say `evict_last`.
+        let known = match instruction.operands.last() {
+            Some(Operand::Name(name)) => context.policies.contains(name),
+            _ => false,
+        };
+        if !known {
+            return refuse("its cache policy does not come from `createpolicy`");
+        }
+    }
+    for operand in &instruction.operands {
+        check_operand(operand, instruction, context)?;
+    }
+    if let Some(guard) = &instruction.guard {
+        check_name(&guard.register, line, context)?;
+    }
+    Ok(())
+}
+
+/// A call goes to a function of this module; an indirect one names its targets.
+fn check_call(instruction: &Instruction, context: &Context<'_>) -> Result<(), Reason> {
+    let callee = instruction.operands.iter().find_map(|operand| match operand {
+        Operand::Name(name) => Some(name),
+        _ => None,
+    });
+    let line = instruction.span.line;
+    match callee {
+        Some(name) if context.defined.contains(name.as_str()) => Ok(()),
+        Some(name) if context.names.is_register(name) => {
+            Err(Reason::Instruction { instruction: instruction.mnemonic(), line, why: "its target is not known" })
+        }
+        Some(name) => Err(Reason::External { name: name.clone(), line }),
+        None => Err(Reason::Instruction { instruction: instruction.mnemonic(), line, why: "its target is not known" }),
+    }
+}
+
+fn check_operand(operand: &Operand, instruction: &Instruction, context: &Context<'_>) -> Result<(), Reason> {
+    let line = instruction.span.line;
+    match operand {
+        Operand::Name(name) => check_name(name, line, context),
+        Operand::Address { base, offset } => check_address(base, *offset, instruction, context),
+        Operand::Vector(parts) | Operand::Group(parts) | Operand::TensorAddress(parts) => {
+            parts.iter().try_for_each(|part| check_operand(part, instruction, context))
+        }
+        Operand::Pair(first, second) => {
+            check_operand(first, instruction, context)?;
+            check_operand(second, instruction, context)
+        }
+        Operand::Not(inner) => check_operand(inner, instruction, context),
+        Operand::Integer(_)
+        | Operand::F32(_)
+        | Operand::F64(_)
+        | Operand::Discard
+        | Operand::SymbolOffset { .. }
+        | Operand::Element { .. } => Ok(()),
+    }
+}
+
+/// A name that starts with `%` is a declared register or an allowed special one.
+fn check_name(name: &str, line: u32, context: &Context<'_>) -> Result<(), Reason> {
+    if !name.starts_with('%') || context.names.is_register(name) || context.names.variables.contains(name) {
+        return Ok(());
+    }
+    let base = name.split_once('.').map_or(name, |(base, _)| base);
+    if REGISTERS.contains(&base) {
+        return Ok(());
+    }
+    Err(Reason::SpecialRegister { register: name.to_owned(), line, why: register_reason(base) })
+}
+
+fn check_address(base: &AddressBase, offset: i64, instruction: &Instruction, context: &Context<'_>) -> Result<(), Reason> {
+    let line = instruction.span.line;
+    let space = address_space(instruction);
+    let name = match base {
+        AddressBase::Name(name) => name,
+        // Shared memory begins at 0 in every block, so a number is as good as a name there.
+        AddressBase::Absolute if space == "shared" => return Ok(()),
+        AddressBase::Absolute => {
+            return Err(Reason::AbsoluteAddress { instruction: instruction.mnemonic(), space: space.to_owned(), line });
+        }
+    };
+    check_name(name, line, context)?;
+    if space != "param" || context.function.kind != FunctionKind::Entry {
+        return Ok(());
+    }
+    let refuse = |why| Err(Reason::Instruction { instruction: instruction.mnemonic(), line, why });
+    match context.names.parameters.iter().find(|(parameter, _)| parameter == name) {
+        Some((_, size)) => {
+            let inside = u64::try_from(offset)
+                .ok()
+                .and_then(|offset| offset.checked_add(access_bytes(instruction)))
+                .zip(*size)
+                .is_some_and(|(end, size)| end <= size);
+            if inside { Ok(()) } else { refuse("it reads beyond the parameter") }
+        }
+        // A `.param` variable that passes an argument to a function.
+        None if context.names.variables.contains(name) => Ok(()),
+        None => refuse("it reads parameters by a computed address"),
+    }
+}
+
+/// The state space that an access names; `generic` when it names none.
+fn address_space(instruction: &Instruction) -> &str {
+    instruction
+        .modifiers
+        .iter()
+        .filter_map(|word| word.split("::").next())
+        .find(|word| matches!(*word, "global" | "shared" | "local" | "param" | "const"))
+        .unwrap_or("generic")
+}
+
+/// Bytes that one thread accesses.
+fn access_bytes(instruction: &Instruction) -> u64 {
+    let element = instruction.types().last().map_or(1, |ty: Type| u64::from(ty.size()));
+    let lanes = ["v2", "v4", "v8"].iter().position(|word| instruction.has(word)).map_or(1, |power| 2 << power);
+    element * lanes
+}

@@ -1,0 +1,190 @@
+//! A whole plan is proved: the gates that need no GPU, on the very bytes that are sealed.
+
+use factory_spec::{BoundSpec, GateRecord, Outcome, Plan, Sealed, TargetPlan};
+
+use crate::cases::Cases;
+use crate::gates::machine::MachineGate;
+use crate::gates::{self, Subject};
+use crate::launch;
+use crate::parallel;
+use crate::toolchain::{EntryResources, Ptxas};
+use crate::verdict::{Gate, Reason, Rejection};
+
+/// What a plan's gates say of one target.
+#[derive(Clone, Debug)]
+pub(crate) struct Proof {
+    pub(crate) records: Vec<GateRecord>,
+}
+
+/// Runs parse, policy, assemble and machine on one target of a plan.
+///
+/// The machine runs every case on whatever variant serves it, and then each variant on its own: a variant that no case
+/// would reach in the plan is not sealed unproved.
+pub(crate) fn prove_target(
+    spec: &BoundSpec,
+    subject: &Subject<'_>,
+    cases: &Cases,
+    ptxas: Result<&Ptxas, &str>,
+    threads: usize,
+    seed: u64,
+) -> Result<Proof, Rejection> {
+    let target = Some(subject.arch);
+    let passed = |gate: Gate, cases: u32, detail: String| GateRecord {
+        gate: gate.name().to_owned(),
+        target,
+        outcome: Outcome::Passed { cases, detail },
+    };
+    let mut records = Vec::new();
+
+    let module = gates::parse::parse(spec, subject)?;
+    let entries = module.entries().count();
+    records.push(passed(Gate::Parse, 0, format!("{entries} entries agree with the plan")));
+    gates::policy::policy(&module)?;
+    records.push(passed(Gate::Policy, 0, "everything is on the allowlist".to_owned()));
+
+    match ptxas {
+        Ok(ptxas) => {
+            let resources = gates::assemble::assemble(ptxas, subject.ptx, subject.arch)?;
+            let most = |of: fn(&EntryResources) -> u32| resources.values().map(of).max().unwrap_or(0);
+            records.push(passed(
+                Gate::Assemble,
+                0,
+                format!(
+                    "ptxas {}: at most {} registers, {} bytes spilled, {} bytes of stack",
+                    ptxas.version(),
+                    most(|entry| entry.registers),
+                    most(|entry| entry.spill_bytes),
+                    most(|entry| entry.stack_bytes)
+                ),
+            ));
+        }
+        Err(reason) => {
+            records.push(GateRecord {
+                gate: Gate::Assemble.name().to_owned(),
+                target,
+                outcome: Outcome::NotRun { reason: reason.to_owned() },
+            });
+        }
+    }
+
+    // Every case on the plan as a launch would choose, then what was not reached on its own.
+    let gate = MachineGate::new(spec, *subject, &module, seed)?;
+    let served: Vec<usize> =
+        (0..cases.all().len()).filter(|&index| gate.variant_for(&cases.all()[index]).is_some()).collect();
+    let unserved = (0..cases.all().len()).find(|index| !served.contains(index));
+    if let Some(index) = unserved {
+        // The last variant serves every size, so this is a broken plan and no gap of the cases.
+        let message = format!("no variant serves {}", cases.all()[index].label);
+        return Err(Rejection::new(Gate::Machine, Reason::Plan { message }));
+    }
+    let first_failure = |results: Vec<Result<(), Rejection>>| results.into_iter().find_map(Result::err);
+    let results = parallel::map(threads, &served, |_, &index| gate.run(&cases.all()[index]), |_, _| ());
+    if let Some(rejection) = first_failure(results) {
+        return Err(rejection);
+    }
+    let mut count = served.len() as u32;
+    for (position, variant) in subject.variants.iter().enumerate() {
+        if served.iter().any(|&index| gate.variant_for(&cases.all()[index]) == Some(position)) {
+            continue;
+        }
+        let alone = Subject { variants: std::slice::from_ref(variant), ..*subject };
+        let gate = MachineGate::new(spec, alone, &module, seed)?;
+        let served = cases.served(spec, variant);
+        if served.is_empty() {
+            let when = variant.when.to_string();
+            return Err(Rejection::new(Gate::Machine, Reason::NoCase { when }));
+        }
+        let results = parallel::map(threads, &served, |_, &index| gate.run(&cases.all()[index]), |_, _| ());
+        if let Some(rejection) = first_failure(results) {
+            return Err(rejection);
+        }
+        count += served.len() as u32;
+    }
+    records.push(passed(
+        Gate::Machine,
+        count,
+        format!("{} variants; all outputs written and right, no fault, seed {seed}", subject.variants.len()),
+    ));
+    Ok(Proof { records })
+}
+
+/// What re-running the gates on a sealed kernel found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Verified {
+    /// Every gate, run or not, for each target.
+    pub records: Vec<GateRecord>,
+}
+
+/// Runs parse, policy, assemble (with a ptxas) and machine again on a sealed kernel, with cases of this seed.
+///
+/// # Errors
+/// The first refusal, with the target it is about.
+pub fn verify(
+    spec: &BoundSpec,
+    sealed: &Sealed,
+    ptxas: Result<&Ptxas, &str>,
+    threads: usize,
+    seed: u64,
+) -> Result<Verified, (factory_spec::Arch, Rejection)> {
+    let cases = cases_for_plan(spec, &sealed.plan, seed);
+    let mut records = Vec::new();
+    for target in &sealed.plan.targets {
+        let ptx = sealed.ptx.get(&target.ptx).ok_or_else(|| {
+            let message = format!("`{}` is not there", target.ptx);
+            (target.arch, Rejection::new(Gate::Parse, Reason::Plan { message }))
+        })?;
+        let proof = prove_target(spec, &Subject::of_target(target, ptx), &cases, ptxas, threads, seed)
+            .map_err(|rejection| (target.arch, rejection))?;
+        records.extend(proof.records);
+    }
+    Ok(Verified { records })
+}
+
+/// Cases for a plan: the drawn ones, those near `better.over`, and sizes on both sides of each boundary between variants.
+pub(crate) fn cases_for_plan(spec: &BoundSpec, plan: &Plan, seed: u64) -> Cases {
+    let mut cases = Cases::draw(spec, seed, &spec.better.over);
+    for target in &plan.targets {
+        add_boundaries(spec, target, &mut cases, seed);
+    }
+    cases
+}
+
+/// Adds sizes at and next to each bound `size <= bound` that a variant's condition names.
+pub(crate) fn add_boundaries(spec: &BoundSpec, target: &TargetPlan, cases: &mut Cases, seed: u64) {
+    for variant in &target.variants {
+        for (name, bound) in upper_bounds(&variant.when) {
+            let Some(id) = spec.size_id(&name) else { continue };
+            let factory_spec::SizeKind::Free { multiple_of, .. } = spec.size(id).kind else { continue };
+            let at = bound / multiple_of * multiple_of;
+            for value in [at, at + multiple_of] {
+                // Any case will do for the other sizes; the smallest keeps it cheap.
+                let base = cases.all().iter().min_by_key(|case| case.elements).map(|case| case.case.sizes.clone());
+                if let Some(sizes) = base.and_then(|base| crate::model::with_size(spec, &base, id, value)) {
+                    let total: usize =
+                        spec.args.iter().filter(|arg| !arg.scalar).map(|arg| spec.elements(arg, &sizes)).sum();
+                    if total <= 1 << 21 && launch::chosen(spec, &sizes, &target.variants).is_some() {
+                        cases.add(spec, sizes, seed ^ value);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The bounds `size <= number` of a conjunction.
+fn upper_bounds(when: &factory_spec::SizeExpr) -> Vec<(String, u64)> {
+    use factory_spec::{SizeBinary, SizeExpr};
+    match when {
+        SizeExpr::Binary(SizeBinary::And, left, right) => {
+            let mut bounds = upper_bounds(left);
+            bounds.extend(upper_bounds(right));
+            bounds
+        }
+        SizeExpr::Binary(SizeBinary::Le, left, right) => match (&**left, right.as_constant()) {
+            (SizeExpr::Size(name), Some(bound)) if bound > 0 => vec![(name.clone(), bound.unsigned_abs())],
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,126 @@
+//! What is done with every candidate, and what is remembered so that it is done once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use factory_ptx::ast::Module;
+use factory_spec::{BoundSpec, SizeValues};
+
+use crate::candidate::Candidate;
+use crate::cases::Cases;
+use crate::gates::machine::MachineGate;
+use crate::gates::{self, Subject};
+use crate::model::{self, Estimate, LaunchProfile, Target, estimate_variant};
+use crate::toolchain::Resources;
+use crate::verdict::{Gate, Reason, Rejection};
+
+type Shared<T> = Mutex<HashMap<[u8; 32], Arc<OnceLock<T>>>>;
+type Profile = Result<Vec<LaunchProfile>, Reason>;
+
+/// Runs gates and profiles, and remembers what they said about each body of PTX: the same body comes back for other
+/// targets and other sizes.
+pub(crate) struct Screen<'a> {
+    pub(crate) spec: &'a BoundSpec,
+    pub(crate) cases: &'a Cases,
+    pub(crate) seed: u64,
+    quick: Shared<Result<(), Rejection>>,
+    full: Shared<Result<u32, Rejection>>,
+    profiles: Shared<Profile>,
+}
+
+impl<'a> Screen<'a> {
+    pub(crate) fn new(spec: &'a BoundSpec, cases: &'a Cases, seed: u64) -> Self {
+        Self { spec, cases, seed, quick: Mutex::default(), full: Mutex::default(), profiles: Mutex::default() }
+    }
+
+    /// The gates that need no run: parse and policy.
+    pub(crate) fn read(&self, candidate: &Candidate) -> Result<Module, Rejection> {
+        let module = gates::parse::parse(self.spec, &Subject::from(candidate))?;
+        gates::policy::policy(&module)?;
+        Ok(module)
+    }
+
+    /// A few small cases on the machine.
+    pub(crate) fn quick(&self, candidate: &Candidate, module: &Module) -> Result<(), Rejection> {
+        once(&self.quick, machine_key(candidate, None), || {
+            let gate = MachineGate::new(self.spec, Subject::from(candidate), module, self.seed)?;
+            gate.run_all(self.cases, &self.cases.screen(self.spec, &candidate.variant)).map(|_| ())
+        })
+    }
+
+    /// Every case on the machine; how many there were.
+    pub(crate) fn full(&self, candidate: &Candidate, module: &Module) -> Result<u32, Rejection> {
+        once(&self.full, machine_key(candidate, None), || {
+            let gate = MachineGate::new(self.spec, Subject::from(candidate), module, self.seed)?;
+            gate.run_all(self.cases, &self.cases.served(self.spec, &candidate.variant))
+        })
+    }
+
+    /// What the candidate asks of the hardware at these sizes.
+    pub(crate) fn profile(&self, candidate: &Candidate, module: &Module, over: &SizeValues) -> Profile {
+        once(&self.profiles, machine_key(candidate, Some(over)), || {
+            model::profile(self.spec, candidate.arch, module, &candidate.variant, None, over)
+        })
+    }
+
+    /// The modelled time at these sizes.
+    pub(crate) fn estimate(
+        &self,
+        candidate: &Candidate,
+        module: &Module,
+        over: &SizeValues,
+        resources: Option<&Resources>,
+    ) -> Result<Estimate, Rejection> {
+        let refuse = |reason| Rejection::new(Gate::Machine, reason);
+        let mut profiles = self.profile(candidate, module, over).map_err(refuse)?;
+        if let Some(resources) = resources {
+            for (profile, launch) in profiles.iter_mut().zip(&candidate.variant.launches) {
+                if let Some(found) = resources.get(&launch.entry) {
+                    profile.registers = found.registers;
+                    profile.spill_bytes =
+                        f64::from(found.spill_bytes) * f64::from(profile.threads) * profile.blocks as f64;
+                }
+            }
+        }
+        let compulsory = model::compulsory_bytes(self.spec, over);
+        estimate_variant(&profiles, compulsory, Target::of(candidate.arch)).ok_or_else(|| {
+            let entry = candidate.variant.launches.first().map(|launch| launch.entry.clone()).unwrap_or_default();
+            let (asked, limit) = profiles.first().map_or((0, 0), |profile| {
+                (u64::from(profile.registers) * u64::from(profile.threads), u64::from(Target::of(candidate.arch).registers))
+            });
+            refuse(Reason::LaunchLimit {
+                entry,
+                what: "what a block needs of a multiprocessor (registers)".to_owned(),
+                asked,
+                limit,
+            })
+        })
+    }
+}
+
+/// Computes a value once for each key; others that want it at the same time wait for it.
+fn once<T: Clone>(map: &Shared<T>, key: [u8; 32], compute: impl FnOnce() -> T) -> T {
+    let cell = {
+        let mut map = map.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Arc::clone(map.entry(key).or_default())
+    };
+    cell.get_or_init(compute).clone()
+}
+
+/// What decides how a candidate runs on the machine: its code and its plan, but not `.version` and `.target`.
+fn machine_key(candidate: &Candidate, over: Option<&SizeValues>) -> [u8; 32] {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    for line in candidate.ptx.lines() {
+        let trimmed = line.trim_start();
+        if !trimmed.starts_with(".version") && !trimmed.starts_with(".target") {
+            hash.update(line.as_bytes());
+            hash.update([b'\n']);
+        }
+    }
+    hash.update(format!("{:?}", candidate.variant));
+    if let Some(over) = over {
+        hash.update(format!("{over:?}"));
+    }
+    hash.finalize().into()
+}

@@ -1,0 +1,289 @@
+//! The assembler: where it is, and what it says about a module.
+
+use std::collections::{BTreeMap, HashMap};
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+
+use factory_spec::Arch;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::error::SearchError;
+use crate::options::PtxasPolicy;
+
+/// What ptxas says about one entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EntryResources {
+    /// Registers a thread.
+    pub registers: u32,
+    /// Bytes of stack frame a thread.
+    pub stack_bytes: u32,
+    /// Bytes that are spilled, stores and loads together.
+    pub spill_bytes: u32,
+    /// Static shared memory in bytes.
+    pub shared_bytes: u32,
+}
+
+/// What ptxas says about each entry of a module, by name.
+pub type Resources = BTreeMap<String, EntryResources>;
+
+/// Why a module was not assembled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AssembleError {
+    /// ptxas refused the module; its own words.
+    Refused(String),
+    /// ptxas could not be run; nothing is known about the module.
+    NotRun(String),
+}
+
+type Outcome = Result<Resources, AssembleError>;
+
+/// A ptxas that answered to `--version`.
+#[derive(Debug)]
+pub struct Ptxas {
+    path: PathBuf,
+    version: String,
+    seen: Mutex<HashMap<[u8; 32], Outcome>>,
+}
+
+impl Ptxas {
+    /// Finds the assembler that `policy` asks for; the reason in words when there is none.
+    ///
+    /// # Errors
+    /// The file that was named does not run.
+    pub fn find(policy: &PtxasPolicy) -> Result<Result<Ptxas, String>, SearchError> {
+        let named = |path: &Path| {
+            Ptxas::at(path).map_err(|message| SearchError::Ptxas { path: path.display().to_string(), message })
+        };
+        match policy {
+            PtxasPolicy::Off => Ok(Err("it was switched off".to_owned())),
+            PtxasPolicy::At(path) => named(path).map(Ok),
+            PtxasPolicy::Find => {
+                if let Some(path) = env::var_os("KERNEL_FACTORY_PTXAS").filter(|value| !value.is_empty()) {
+                    return named(Path::new(&path)).map(Ok);
+                }
+                for path in candidates() {
+                    if let Ok(ptxas) = Ptxas::at(&path) {
+                        return Ok(Ok(ptxas));
+                    }
+                }
+                Ok(Err("no ptxas was found (looked in `PATH`, `CUDA_HOME`, `/usr/local/cuda` and pip's wheels)".to_owned()))
+            }
+        }
+    }
+
+    /// Asks the file for its version.
+    fn at(path: &Path) -> Result<Ptxas, String> {
+        let output = Command::new(path)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| error.to_string())?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text
+            .lines()
+            .filter_map(|line| line.split_once(", V").map(|(_, version)| version.trim().to_owned()))
+            .next()
+            .ok_or_else(|| "it does not answer to `--version` as ptxas does".to_owned())?;
+        Ok(Ptxas { path: path.to_owned(), version, seen: Mutex::default() })
+    }
+
+    /// The version, such as `13.0.88`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Assembles a module for `arch`. The same text is assembled once.
+    ///
+    /// # Errors
+    /// ptxas refuses the text, or cannot be run.
+    pub fn assemble(&self, ptx: &str, arch: Arch) -> Outcome {
+        let key = Sha256::new().chain_update(arch.name()).chain_update([0]).chain_update(ptx).finalize().into();
+        if let Some(outcome) = self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&key) {
+            return outcome.clone();
+        }
+        let outcome = self.run(ptx, arch);
+        // A tool that could not run now may run the next time.
+        if !matches!(outcome, Err(AssembleError::NotRun(_))) {
+            self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key, outcome.clone());
+        }
+        outcome
+    }
+
+    fn run(&self, ptx: &str, arch: Arch) -> Outcome {
+        let not_run = |error: std::io::Error| AssembleError::NotRun(error.to_string());
+        let folder = tempfile::tempdir().map_err(not_run)?;
+        let input = folder.path().join("kernel.ptx");
+        std::fs::write(&input, ptx).map_err(not_run)?;
+        let output = Command::new(&self.path)
+            .arg("-v")
+            .arg(format!("-arch={arch}"))
+            .arg("-o")
+            .arg(folder.path().join("kernel.cubin"))
+            .arg(&input)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(not_run)?;
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if output.status.success() {
+            return Ok(read_resources(&text));
+        }
+        if output.status.code().is_none() {
+            return Err(AssembleError::NotRun(format!("ptxas was killed: {}", output.status)));
+        }
+        let name = input.display().to_string();
+        let message: Vec<String> = text
+            .lines()
+            .filter(|line| line.contains("error") || line.contains("fatal"))
+            .take(4)
+            // The folder differs from run to run and says nothing.
+            .map(|line| line.replace(&name, "kernel.ptx").trim().to_owned())
+            .collect();
+        Err(AssembleError::Refused(if message.is_empty() { text.trim().to_owned() } else { message.join("; ") }))
+    }
+}
+
+/// Where a ptxas may be, likeliest first.
+fn candidates() -> Vec<PathBuf> {
+    let file = if cfg!(windows) { "ptxas.exe" } else { "ptxas" };
+    let mut found = Vec::new();
+    if let Some(path) = env::var_os("PATH") {
+        found.extend(env::split_paths(&path).map(|folder| folder.join(file)));
+    }
+    for variable in ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT"] {
+        if let Some(root) = env::var_os(variable).filter(|value| !value.is_empty()) {
+            found.push(Path::new(&root).join("bin").join(file));
+        }
+    }
+    found.push(Path::new("/usr/local/cuda/bin").join(file));
+    for site in site_packages() {
+        let nvidia = site.join("nvidia");
+        found.push(nvidia.join("cuda_nvcc/bin").join(file));
+        for version in ["cu13", "cu12"] {
+            found.push(nvidia.join(version).join("bin").join(file));
+        }
+        found.push(site.join("triton/backends/nvidia/bin").join(file));
+    }
+    found.retain(|path| path.is_file());
+    found
+}
+
+/// Folders that pip installs into, sorted, newest Python first.
+fn site_packages() -> Vec<PathBuf> {
+    let mut roots: Vec<PathBuf> = Vec::new();
+    for variable in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
+        roots.extend(env::var_os(variable).map(PathBuf::from));
+    }
+    if let Some(home) = env::var_os("HOME") {
+        roots.push(Path::new(&home).join(".local"));
+    }
+    roots.extend(["/usr/local", "/usr"].map(PathBuf::from));
+    let mut found = Vec::new();
+    for root in roots {
+        for library in ["lib", "lib64"] {
+            let Ok(entries) = std::fs::read_dir(root.join(library)) else { continue };
+            let mut pythons: Vec<PathBuf> = entries
+                .flatten()
+                .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("python3")))
+                .map(|entry| entry.path())
+                .collect();
+            pythons.sort();
+            for python in pythons.into_iter().rev() {
+                for packages in ["site-packages", "dist-packages"] {
+                    let folder = python.join(OsStr::new(packages));
+                    if folder.is_dir() {
+                        found.push(folder);
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Reads what `ptxas -v` prints. Device functions that are not entries have properties too and are left out.
+fn read_resources(text: &str) -> Resources {
+    let mut resources = Resources::new();
+    let mut entry: Option<String> = None;
+    let mut properties_of: Option<String> = None;
+    for line in text.lines() {
+        if let Some((_, rest)) = line.split_once("Compiling entry function '") {
+            if let Some((name, _)) = rest.split_once('\'') {
+                resources.insert(name.to_owned(), EntryResources::default());
+                entry = Some(name.to_owned());
+            }
+        } else if let Some((_, name)) = line.split_once("Function properties for ") {
+            properties_of = Some(name.trim().to_owned());
+        } else if line.contains("bytes stack frame") {
+            if let Some(found) = properties_of.as_ref().and_then(|name| resources.get_mut(name)) {
+                for part in line.split(',') {
+                    let count = leading_number(part);
+                    if part.contains("stack frame") {
+                        found.stack_bytes = count;
+                    } else if part.contains("spill") {
+                        found.spill_bytes += count;
+                    }
+                }
+            }
+        } else if let Some((_, rest)) = line.split_once("Used ") {
+            if let Some(found) = entry.as_ref().and_then(|name| resources.get_mut(name)) {
+                found.registers = leading_number(rest);
+                for part in rest.split(',') {
+                    if part.contains("bytes smem") {
+                        found.shared_bytes = leading_number(part);
+                    }
+                }
+            }
+        }
+    }
+    resources
+}
+
+fn leading_number(text: &str) -> u32 {
+    text.trim_start().chars().map_while(|c| c.to_digit(10)).fold(0, |sum: u32, digit| sum.saturating_mul(10) + digit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read_for_each_entry() {
+        let text = "\
+ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'first' for 'sm_90'
+ptxas info    : Function properties for first
+    16 bytes stack frame, 8 bytes spill stores, 12 bytes spill loads
+ptxas info    : Used 40 registers, used 1 barriers, 16 bytes cumulative stack size, 1024 bytes smem
+ptxas info    : Function properties for helper
+    4 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Compiling entry function 'second' for 'sm_90'
+ptxas info    : Function properties for second
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 255 registers, used 0 barriers
+";
+        let resources = read_resources(text);
+        assert_eq!(resources.len(), 2);
+        assert_eq!(
+            resources["first"],
+            EntryResources { registers: 40, stack_bytes: 16, spill_bytes: 20, shared_bytes: 1024 }
+        );
+        assert_eq!(resources["second"].registers, 255);
+        assert_eq!(resources["second"].shared_bytes, 0);
+    }
+
+    #[test]
+    fn a_named_file_that_is_no_ptxas_is_an_error() {
+        let error = Ptxas::find(&PtxasPolicy::At(PathBuf::from("/nowhere/ptxas"))).expect_err("there is none");
+        assert!(matches!(error, SearchError::Ptxas { .. }));
+        assert!(Ptxas::find(&PtxasPolicy::Off).expect("no error").is_err());
+    }
+}
