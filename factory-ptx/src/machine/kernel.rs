@@ -1,7 +1,9 @@
 //! A kernel, decoded and ready to run.
 
+use super::decode::{Whole, decode, layout_params};
 use super::error::Unsupported;
-use crate::ast::Module;
+use super::report::Class;
+use crate::ast::{FunctionDirective, FunctionKind, Module};
 
 /// Where one parameter of an entry lies in the bytes of [`Launch::params`](super::Launch::params).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +20,17 @@ pub struct ParamLayout {
 
 /// An entry of a module, with every function it can call, decoded once. Launches borrow it, from any thread.
 pub struct Kernel {
+    name: String,
     params: Vec<ParamLayout>,
+    pub(crate) whole: Whole,
+    required_block: Option<[u32; 3]>,
+    max_threads: Option<u32>,
+    required_cluster: Option<[u32; 3]>,
+}
+
+/// 1 to 3 values, the missing ones 1.
+fn three(values: &[u32]) -> [u32; 3] {
+    std::array::from_fn(|axis| values.get(axis).copied().unwrap_or(1))
 }
 
 impl Kernel {
@@ -27,8 +39,47 @@ impl Kernel {
     /// # Errors
     /// [`Unsupported`] names the first form that the machine does not run, its line, and what it would need.
     pub fn new(module: &Module, entry: &str) -> Result<Kernel, Unsupported> {
-        let _ = (module, entry);
-        Err(Unsupported { line: 0, form: entry.to_owned(), needs: "the decoder".to_owned() })
+        let Some(function) = module.entries().find(|function| function.name == entry) else {
+            return Err(Unsupported {
+                line: 0,
+                form: format!(".entry {entry}"),
+                needs: "an entry of this name with a body".to_owned(),
+            });
+        };
+        debug_assert!(function.kind == FunctionKind::Entry);
+        if module.address_size != 64 {
+            return Err(Unsupported {
+                line: 0,
+                form: format!(".address_size {}", module.address_size),
+                needs: "addresses of 64 bits".to_owned(),
+            });
+        }
+        let params = layout_params(function)?;
+        let whole = decode(module, function, &params)?;
+        let mut kernel = Kernel {
+            name: entry.to_owned(),
+            params,
+            whole,
+            required_block: None,
+            max_threads: None,
+            required_cluster: None,
+        };
+        for directive in &function.directives {
+            match directive {
+                FunctionDirective::ReqNTid(values) => kernel.required_block = Some(three(values)),
+                FunctionDirective::MaxNTid(values) => {
+                    kernel.max_threads = Some(values.iter().fold(1, |product, value| product.saturating_mul(*value)));
+                }
+                FunctionDirective::ReqNCtaPerCluster(values) => kernel.required_cluster = Some(three(values)),
+                _ => {}
+            }
+        }
+        Ok(kernel)
+    }
+
+    /// The entry's name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The parameters in order.
@@ -43,21 +94,32 @@ impl Kernel {
 
     /// Static shared memory of a block in bytes.
     pub fn static_shared(&self) -> u32 {
-        0
+        self.whole.static_shared
     }
 
     /// `.reqntid`, with missing dimensions 1.
     pub fn required_block(&self) -> Option<[u32; 3]> {
-        None
+        self.required_block
     }
 
     /// `.maxntid`: the most threads that a block may have.
     pub fn max_threads(&self) -> Option<u32> {
-        None
+        self.max_threads
     }
 
     /// `.reqnctapercluster`, with missing dimensions 1.
     pub fn required_cluster(&self) -> Option<[u32; 3]> {
-        None
+        self.required_cluster
+    }
+
+    /// Class and line of every decoded instruction that is in the text.
+    pub fn instructions(&self) -> impl Iterator<Item = (Class, u32)> + '_ {
+        self.whole
+            .code
+            .insts
+            .iter()
+            .zip(&self.whole.code.debug)
+            .filter(|(inst, _)| !inst.hidden)
+            .map(|(inst, line)| (inst.class, *line))
     }
 }

@@ -6,6 +6,7 @@
 
 mod decode;
 mod error;
+mod exec;
 mod kernel;
 mod memory;
 mod options;
@@ -25,6 +26,5 @@ pub use report::{Class, Count, Counters, Report};
 /// # Errors
 /// [`Stop::Fault`] when the program does something wrong, [`Stop::Machine`] when the machine cannot run the launch.
 pub fn run(kernel: &Kernel, launch: &Launch, memory: &mut Memory<'_>, options: &Options) -> Result<Report, Stop> {
-    let _ = (kernel, launch, memory, options);
-    Ok(Report::default())
+    exec::run(kernel, launch, memory, options)
 }
