@@ -62,7 +62,11 @@ impl Arch {
 
     /// Whether a device of this compute capability can run PTX made for this architecture.
     pub fn runs_on(self, capability: (u32, u32)) -> bool {
-        if self.is_exact() { capability == self.compute_capability() } else { capability >= self.compute_capability() }
+        if self.is_exact() {
+            capability == self.compute_capability()
+        } else {
+            capability >= self.compute_capability()
+        }
     }
 }
 

@@ -7,8 +7,8 @@ use crate::domain::{self, DomainError};
 use crate::program::{self, Scope};
 use crate::read::{DTypeOrVariable, WrittenReference, WrittenSizes};
 use crate::{
-    Arg, Better, BoundSpec, Correct, DType, EvalError, Problem, Reference, Size, SizeExpr, SizeKind, SizeValues,
-    Spec, SpecError, SpecErrors, Span,
+    Arg, Better, BoundSpec, Correct, DType, EvalError, Problem, Reference, Size, SizeExpr, SizeKind,
+    SizeValues, Span, Spec, SpecError, SpecErrors,
 };
 
 /// Elements of the largest argument in the case that is measured when a spec names none.
@@ -23,6 +23,8 @@ pub(crate) fn bind(spec: &Spec, bindings: &BTreeMap<String, DType>) -> Result<Bo
     SpecErrors::check(std::mem::take(&mut binder.errors))?;
     binder.least_sizes(&args);
     binder.constraints();
+    // These would show again in every case.
+    SpecErrors::check(std::mem::take(&mut binder.errors))?;
     let reference = binder.reference(&args, &dtypes);
     let written = &spec.written;
     let cases = binder.cases(&written.cases, &args);
@@ -86,9 +88,12 @@ impl Binder<'_> {
         }
         for name in bindings.keys() {
             if !self.spec.dtype_variables.iter().any(|variable| variable.name == *name) {
-                let known: Vec<String> = self.spec.dtype_variables.iter().map(|variable| variable.name.clone()).collect();
-                let close = crate::error::did_you_mean(name, known.iter().map(String::as_str)).map(str::to_owned);
-                let problem = Problem::UnknownName { what: "dtype variable", name: name.clone(), close, known };
+                let known: Vec<String> =
+                    self.spec.dtype_variables.iter().map(|variable| variable.name.clone()).collect();
+                let close =
+                    crate::error::did_you_mean(name, known.iter().map(String::as_str)).map(str::to_owned);
+                let problem =
+                    Problem::UnknownName { what: "dtype variable", name: name.clone(), close, known };
                 self.errors.push(SpecError::of_file(path, problem));
             }
         }
@@ -104,8 +109,13 @@ impl Binder<'_> {
             };
             for (value, span) in written.arg.values.iter().zip(&written.value_spans) {
                 if !holds(dtype, *value) {
-                    let detail = format!("`{}` is of dtype {dtype}, which cannot hold {value}", written.arg.name);
-                    let advice = if dtype.is_float() { "choose a number" } else { "choose a whole number in its range" };
+                    let detail =
+                        format!("`{}` is of dtype {dtype}, which cannot hold {value}", written.arg.name);
+                    let advice = if dtype.is_float() {
+                        "choose a number"
+                    } else {
+                        "choose a whole number in its range"
+                    };
                     self.note(*span, Problem::DTypeMismatch { detail, advice: advice.into() });
                 }
             }
@@ -144,7 +154,8 @@ impl Binder<'_> {
     /// What goes wrong at the least sizes goes wrong always.
     fn least_sizes(&mut self, args: &[Arg]) {
         let sizes = &self.spec.written.sizes;
-        let mut values: BTreeMap<String, i64> = sizes.iter().filter_map(|size| Some((size.name.clone(), least(size)? as i64))).collect();
+        let mut values: BTreeMap<String, i64> =
+            sizes.iter().filter_map(|size| Some((size.name.clone(), least(size)? as i64))).collect();
         let free = |expr: &SizeExpr, sizes: &[Size]| {
             let mut pending: Vec<String> = expr.names().into_iter().collect();
             while let Some(name) = pending.pop() {
@@ -160,7 +171,9 @@ impl Binder<'_> {
         for _ in 0..sizes.len() {
             for (index, size) in sizes.iter().enumerate() {
                 let SizeKind::Derived(expr) = &size.kind else { continue };
-                if values.contains_key(&size.name) || !expr.names().iter().all(|name| values.contains_key(name)) {
+                if values.contains_key(&size.name)
+                    || !expr.names().iter().all(|name| values.contains_key(name))
+                {
                     continue;
                 }
                 let span = self.spec.written.size_spans[index];
@@ -187,15 +200,24 @@ impl Binder<'_> {
             }
         }
         for (arg, written) in args.iter().zip(&self.spec.written.args) {
-            let dims: Option<Vec<u64>> =
-                arg.shape.iter().map(|size| values.get(&sizes[size.index()].name).map(|&value| value as u64)).collect();
+            let dims: Option<Vec<u64>> = arg
+                .shape
+                .iter()
+                .map(|size| values.get(&sizes[size.index()].name).map(|&value| value as u64))
+                .collect();
             if let Some(dims) = dims
                 && domain::bytes(dims.iter().copied(), arg.dtype).is_none()
             {
                 let dims: Vec<String> = dims.iter().map(u64::to_string).collect();
-                let detail = format!("{} elements of {} bytes even at the least sizes", dims.join(" * "), arg.dtype.size());
+                let detail = format!(
+                    "{} elements of {} bytes even at the least sizes",
+                    dims.join(" * "),
+                    arg.dtype.size()
+                );
                 let span = written.shape_span;
-                self.errors.push(self.error(span, Problem::Overflow { what: format!("argument `{}`", arg.name), detail }));
+                self.errors.push(
+                    self.error(span, Problem::Overflow { what: format!("argument `{}`", arg.name), detail }),
+                );
             }
         }
     }
@@ -211,10 +233,13 @@ impl Binder<'_> {
         for (expr, span) in &self.spec.written.constraints {
             let problem = match expr.eval(&fixed) {
                 Ok(0) => Problem::ContradictoryConstraint { constraint: expr.to_string() },
-                Err(EvalError::Overflow) => {
-                    Problem::Overflow { what: format!("constraint `{expr}`"), detail: "it does not fit 64 bits".into() }
+                Err(EvalError::Overflow) => Problem::Overflow {
+                    what: format!("constraint `{expr}`"),
+                    detail: "it does not fit 64 bits".into(),
+                },
+                Err(EvalError::DivisionByZero) => {
+                    Problem::SizeExpression { message: "it divides by zero".into() }
                 }
-                Err(EvalError::DivisionByZero) => Problem::SizeExpression { message: "it divides by zero".into() },
                 _ => {
                     let names: Vec<&str> = sizes.iter().map(|size| size.name.as_str()).collect();
                     if expr.compile(&names).is_ok() {
@@ -236,7 +261,9 @@ impl Binder<'_> {
                 match program::check(&scope, statements) {
                     Ok(program) => Some(Reference::Program(program)),
                     Err(problems) => {
-                        self.errors.extend(problems.into_iter().map(|(span, problem)| SpecError::at(source, span, problem)));
+                        self.errors.extend(
+                            problems.into_iter().map(|(span, problem)| SpecError::at(source, span, problem)),
+                        );
                         None
                     }
                 }
@@ -248,7 +275,10 @@ impl Binder<'_> {
         let written = &self.spec.written;
         let constraints: Vec<SizeExpr> = written.constraints.iter().map(|(expr, _)| expr.clone()).collect();
         let values = domain::complete(&written.sizes, &constraints, given)?;
-        match args.iter().find(|arg| domain::bytes(arg.shape.iter().map(|&size| values[size]), arg.dtype).is_none()) {
+        match args
+            .iter()
+            .find(|arg| domain::bytes(arg.shape.iter().map(|&size| values[size]), arg.dtype).is_none())
+        {
             Some(arg) => Err(DomainError::TooManyElements { arg: arg.name.clone() }),
             None => Ok(values),
         }
@@ -267,7 +297,9 @@ impl Binder<'_> {
                     let problem = match error {
                         DomainError::TooManyElements { .. }
                         | DomainError::TooLarge { .. }
-                        | DomainError::Eval { error: EvalError::Overflow, .. } => Problem::Overflow { what: "this case".into(), detail },
+                        | DomainError::Eval { error: EvalError::Overflow, .. } => {
+                            Problem::Overflow { what: "this case".into(), detail }
+                        }
                         _ => Problem::OutsideDomain { detail },
                     };
                     self.note(span, problem);
@@ -281,7 +313,9 @@ impl Binder<'_> {
     /// constraints ask for it.
     fn middle_case(&mut self, args: &[Arg]) -> Option<SizeValues> {
         let sizes = &self.spec.written.sizes;
-        let free = |arg: &Arg| arg.shape.iter().filter(|size| matches!(sizes[size.index()].kind, SizeKind::Free { .. })).count();
+        let free = |arg: &Arg| {
+            arg.shape.iter().filter(|size| matches!(sizes[size.index()].kind, SizeKind::Free { .. })).count()
+        };
         let most = args.iter().map(free).max().unwrap_or(0).max(1) as u32;
         let mut length = 1u64 << (MIDDLE_ELEMENTS.ilog2() / most);
         loop {

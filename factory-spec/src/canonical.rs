@@ -50,7 +50,9 @@ fn sizes(text: &mut String, spec: &BoundSpec) {
         SizeKind::Free { min, max: Some(max), multiple_of } => {
             format!("size {} free min {min} max {max} multiple_of {multiple_of}", size.name)
         }
-        SizeKind::Free { min, max: None, multiple_of } => format!("size {} free min {min} multiple_of {multiple_of}", size.name),
+        SizeKind::Free { min, max: None, multiple_of } => {
+            format!("size {} free min {min} multiple_of {multiple_of}", size.name)
+        }
         SizeKind::Fixed(value) => format!("size {} fixed {value}", size.name),
         SizeKind::Derived(expr) => format!("size {} derived {expr}", size.name),
     };
@@ -80,7 +82,10 @@ fn reference(text: &mut String, spec: &BoundSpec) {
         Reference::C(c) => {
             // A C function gets the sizes by position, so that here their order is meaning.
             let order: Vec<&str> = spec.sizes.iter().map(|size| size.name.as_str()).collect();
-            line(text, format_args!("c {} sizes [{}] bytes {}", c.function, order.join(", "), c.source.len()));
+            line(
+                text,
+                format_args!("c {} sizes [{}] bytes {}", c.function, order.join(", "), c.source.len()),
+            );
             line(text, format_args!("{}", c.source));
         }
     }
@@ -96,7 +101,9 @@ fn correct(text: &mut String, spec: &BoundSpec) {
     for (name, tolerance) in &spec.correct.tolerance {
         let Tolerance { relative_l2, max_relative, max_absolute, exact } = tolerance;
         let mut bounds = String::new();
-        for (bound, value) in [("relative_l2", relative_l2), ("max_relative", max_relative), ("max_absolute", max_absolute)] {
+        for (bound, value) in
+            [("relative_l2", relative_l2), ("max_relative", max_relative), ("max_absolute", max_absolute)]
+        {
             if let Some(value) = value {
                 bounds.push_str(&format!(" {bound} {value:?}"));
             }
@@ -107,7 +114,8 @@ fn correct(text: &mut String, spec: &BoundSpec) {
 
 fn cases(text: &mut String, spec: &BoundSpec, word: &str, cases: &[SizeValues]) {
     let describe = |case: &SizeValues| {
-        let values: Vec<String> = spec.named_values(case).iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let values: Vec<String> =
+            spec.named_values(case).iter().map(|(name, value)| format!("{name}={value}")).collect();
         format!("{word} {}", values.join(" "))
     };
     sorted(text, cases.iter().map(describe));

@@ -128,7 +128,9 @@ impl Certificate {
     /// Names of the gates that passed for everything they were asked for, without repetition, in order.
     pub fn gates_passed(&self) -> Vec<&str> {
         let failed = self.gates_not_run();
-        self.names(|record| matches!(record.outcome, Outcome::Passed { .. }) && !failed.contains(&record.gate.as_str()))
+        self.names(|record| {
+            matches!(record.outcome, Outcome::Passed { .. }) && !failed.contains(&record.gate.as_str())
+        })
     }
 
     /// Names of the gates that were not run for something they were asked for, without repetition, in order.

@@ -140,17 +140,20 @@ pub(crate) fn complete(
             return Err(DomainError::Unknown { size: name.clone() });
         }
     }
-    let domain = CompiledDomain::new(sizes, constraints).map_err(|(expression, error)| DomainError::Eval {
-        expression,
-        error: match error {
-            CompileError::UnknownSize(name) => EvalError::UnknownSize(name),
-            CompileError::TooDeep => EvalError::Overflow,
-        },
-    })?;
+    let domain =
+        CompiledDomain::new(sizes, constraints).map_err(|(expression, error)| DomainError::Eval {
+            expression,
+            error: match error {
+                CompileError::UnknownSize(name) => EvalError::UnknownSize(name),
+                CompileError::TooDeep => EvalError::Overflow,
+            },
+        })?;
     let mut values = Vec::with_capacity(sizes.len());
     for size in sizes {
         values.push(match given.get(&size.name) {
-            Some(&value) => i64::try_from(value).map_err(|_| DomainError::TooLarge { size: size.name.clone(), value })?,
+            Some(&value) => {
+                i64::try_from(value).map_err(|_| DomainError::TooLarge { size: size.name.clone(), value })?
+            }
             None => CompiledDomain::UNSET,
         });
     }
@@ -176,24 +179,29 @@ impl CompiledDomain {
     pub fn new(sizes: &[Size], constraints: &[SizeExpr]) -> Result<CompiledDomain, (String, CompileError)> {
         let names: Vec<&str> = sizes.iter().map(|size| size.name.as_str()).collect();
         let compile = |expr: &SizeExpr| expr.compile(&names).map_err(|error| (expr.to_string(), error));
-        let mut known: Vec<bool> = sizes.iter().map(|size| !matches!(size.kind, SizeKind::Derived(_))).collect();
+        let mut known: Vec<bool> =
+            sizes.iter().map(|size| !matches!(size.kind, SizeKind::Derived(_))).collect();
         let mut derived = Vec::new();
         while let Some(first) = known.iter().position(|known| !known) {
             let ready = |index: usize| match &sizes[index].kind {
                 SizeKind::Derived(expr) if !known[index] => {
-                    let missing = |name: &String| names.iter().position(|known| known == name).is_some_and(|at| !known[at]);
+                    let missing = |name: &String| {
+                        names.iter().position(|known| known == name).is_some_and(|at| !known[at])
+                    };
                     (!expr.names().iter().any(missing)).then_some(expr)
                 }
                 _ => None,
             };
-            let Some((index, expr)) = (first..sizes.len()).find_map(|index| Some((index, ready(index)?))) else {
+            let Some((index, expr)) = (first..sizes.len()).find_map(|index| Some((index, ready(index)?)))
+            else {
                 let name = names[first].to_owned();
                 return Err((name.clone(), CompileError::UnknownSize(name)));
             };
             derived.push((index, compile(expr)?));
             known[index] = true;
         }
-        let constraints = constraints.iter().map(|expr| Ok((expr.clone(), compile(expr)?))).collect::<Result<_, _>>()?;
+        let constraints =
+            constraints.iter().map(|expr| Ok((expr.clone(), compile(expr)?))).collect::<Result<_, _>>()?;
         Ok(CompiledDomain { sizes: sizes.to_vec(), derived, constraints })
     }
 
@@ -222,9 +230,15 @@ impl CompiledDomain {
         for (index, code) in &self.derived {
             let size = &self.sizes[*index];
             let SizeKind::Derived(expr) = &size.kind else { continue };
-            let own = code.eval(values).map_err(|error| DomainError::Eval { expression: expr.to_string(), error })?;
+            let own = code
+                .eval(values)
+                .map_err(|error| DomainError::Eval { expression: expr.to_string(), error })?;
             if own < 0 {
-                return Err(DomainError::Negative { size: size.name.clone(), expression: expr.to_string(), value: own });
+                return Err(DomainError::Negative {
+                    size: size.name.clone(),
+                    expression: expr.to_string(),
+                    value: own,
+                });
             }
             settle(size, &mut values[*index], own)?;
         }
@@ -239,7 +253,13 @@ impl CompiledDomain {
     }
 }
 
-fn check_free(size: &Size, value: i64, min: u64, max: Option<u64>, multiple_of: u64) -> Result<(), DomainError> {
+fn check_free(
+    size: &Size,
+    value: i64,
+    min: u64,
+    max: Option<u64>,
+    multiple_of: u64,
+) -> Result<(), DomainError> {
     let Ok(value) = u64::try_from(value) else {
         return Err(DomainError::Missing { size: size.name.clone() });
     };
@@ -257,7 +277,11 @@ fn check_free(size: &Size, value: i64, min: u64, max: Option<u64>, multiple_of: 
 
 fn settle(size: &Size, value: &mut i64, own: i64) -> Result<(), DomainError> {
     if *value != CompiledDomain::UNSET && *value != own {
-        return Err(DomainError::Differs { size: size.name.clone(), value: *value as u64, expected: own as u64 });
+        return Err(DomainError::Differs {
+            size: size.name.clone(),
+            value: *value as u64,
+            expected: own as u64,
+        });
     }
     *value = own;
     Ok(())

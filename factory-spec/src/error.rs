@@ -24,7 +24,11 @@ pub struct SpecErrors(Vec<SpecError>);
 impl SpecError {
     /// A problem at a place.
     pub(crate) fn at(source: &Arc<SourceText>, span: Span, problem: Problem) -> SpecError {
-        SpecError(Box::new(Located { path: source.path().to_owned(), place: Some((Arc::clone(source), span)), problem }))
+        SpecError(Box::new(Located {
+            path: source.path().to_owned(),
+            place: Some((Arc::clone(source), span)),
+            problem,
+        }))
     }
 
     /// A problem with the file itself.
@@ -93,9 +97,14 @@ impl SpecError {
             let shown = source.line_at(span.offset);
             let gutter = " ".repeat(line.to_string().len());
             // Tabs stay tabs, so that the caret stands under its place however wide they are shown.
-            let indent: String = shown.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let indent: String =
+                shown.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
             let end = (span.offset + span.len).min(source.text().len());
-            let width = source.text().get(span.offset..end).and_then(|text| text.lines().next()).map_or(0, |text| text.chars().count());
+            let width = source
+                .text()
+                .get(span.offset..end)
+                .and_then(|text| text.lines().next())
+                .map_or(0, |text| text.chars().count());
             let caret = "^".repeat(width.max(1));
             text.push_str(&format!("\n{gutter} |\n{line} | {shown}\n{gutter} | {indent}{caret}"));
         }
@@ -168,7 +177,7 @@ pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
     known
         .into_iter()
         .map(|name| (distance(&written.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|&(distance, name)| distance <= limit && distance < name.chars().count())
+        .filter(|&(distance, name)| distance <= limit && distance < written.chars().count())
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, name)| name)
 }

@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 #[non_exhaustive]
 pub enum JsonError {
     /// Written by a newer version of the tool
-    #[error("its schema is {found}, but this version of Kernel Factory reads schema {known}; update Kernel Factory, or make the kernel again")]
+    #[error(
+        "its schema is {found}, but this version of Kernel Factory reads schema {known}; update Kernel Factory, or make the kernel again"
+    )]
     Newer {
         /// The schema of the text
         found: u64,
@@ -16,7 +18,9 @@ pub enum JsonError {
         known: u32,
     },
     /// Written by an older version of the tool
-    #[error("its schema is {found}, but this version of Kernel Factory reads schema {known}; make the kernel again")]
+    #[error(
+        "its schema is {found}, but this version of Kernel Factory reads schema {known}; make the kernel again"
+    )]
     Older {
         /// The schema of the text
         found: u64,
@@ -34,11 +38,18 @@ pub enum JsonError {
 /// Reads a value whose object has a field `schema`.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str, known: u32) -> Result<T, JsonError> {
     let form = |error: serde_json::Error| {
-        if error.is_eof() { JsonError::Truncated(error.to_string()) } else { JsonError::Form(error.to_string()) }
+        if error.is_eof() {
+            JsonError::Truncated(error.to_string())
+        } else {
+            JsonError::Form(error.to_string())
+        }
     };
     // The schema is looked at first: other fields may well have other forms in another version.
     let value: serde_json::Value = serde_json::from_str(text).map_err(form)?;
-    let found = value.get("schema").and_then(serde_json::Value::as_u64).ok_or_else(|| JsonError::Form("the field `schema` is missing".to_owned()))?;
+    let found = value
+        .get("schema")
+        .and_then(serde_json::Value::as_u64)
+        .ok_or_else(|| JsonError::Form("the field `schema` is missing".to_owned()))?;
     if found > u64::from(known) {
         return Err(JsonError::Newer { found, known });
     }

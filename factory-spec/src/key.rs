@@ -75,6 +75,8 @@ impl Serialize for Key {
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Key::parse(&text).ok_or_else(|| serde::de::Error::custom(format_args!("`{text}` is not a key of 64 hexadecimal digits")))
+        Key::parse(&text).ok_or_else(|| {
+            serde::de::Error::custom(format_args!("`{text}` is not a key of 64 hexadecimal digits"))
+        })
     }
 }

@@ -3,6 +3,7 @@
 //! (model page: see below)
 
 mod arch;
+mod bind;
 mod bound;
 mod canonical;
 mod certificate;
@@ -13,11 +14,10 @@ mod interface;
 mod json;
 mod key;
 mod lock;
-mod bind;
 mod plan;
 mod problem;
-mod read;
 pub mod program;
+mod read;
 mod sealed;
 mod size_expr;
 mod source;
@@ -39,8 +39,8 @@ pub mod tolerance;
 
 pub use arch::Arch;
 pub use bound::{
-    Arg, ArgId, Better, BoundSpec, CReference, Correct, InputKind, Metric, Minimize, Reference, Requirement, Role, Size, SizeId, SizeKind,
-    SizeValues, Tolerance,
+    Arg, ArgId, Better, BoundSpec, CReference, Correct, InputKind, Metric, Minimize, Reference, Requirement,
+    Role, Size, SizeId, SizeKind, SizeValues, Tolerance,
 };
 pub use certificate::{Basis, CandidateCounts, Certificate, Figure, GateRecord, Outcome};
 pub use domain::{CompiledDomain, DomainError};

@@ -51,7 +51,9 @@ pub enum LockError {
         message: String,
     },
     /// Written by a newer version of the tool
-    #[error("its version is {found}, but this version of Kernel Factory reads version {known}; update Kernel Factory")]
+    #[error(
+        "its version is {found}, but this version of Kernel Factory reads version {known}; update Kernel Factory"
+    )]
     Newer {
         /// The version of the file
         found: u64,
@@ -125,14 +127,23 @@ impl Lock {
 
     /// The file's text: sorted, the same for the same entries.
     pub fn print(&self) -> String {
-        let list = |items: &[String]| format!("[{}]", items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", "));
-        let mut text = format!("# Written by Kernel Factory. Review the changes; do not edit.\nversion = {}\n", Lock::VERSION);
+        let list = |items: &[String]| {
+            format!("[{}]", items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", "))
+        };
+        let mut text = format!(
+            "# Written by Kernel Factory. Review the changes; do not edit.\nversion = {}\n",
+            Lock::VERSION
+        );
         for entry in &self.entries {
             let ptx = entry.ptx.iter().map(|(file, digest)| format!("{} = {}", quoted(file), quoted(digest)));
             let ptx = ptx.collect::<Vec<_>>().join(", ");
             text.push_str(&format!("\n[[kernel]]\nname = {}\n", quoted(&entry.name)));
             text.push_str(&format!("key = \"{}\"\n", entry.key));
-            text.push_str(&format!("certificate = {}\nplan = {}\n", quoted(&entry.certificate), quoted(&entry.plan)));
+            text.push_str(&format!(
+                "certificate = {}\nplan = {}\n",
+                quoted(&entry.certificate),
+                quoted(&entry.plan)
+            ));
             text.push_str(&format!("ptx = {{ {ptx} }}\n"));
             text.push_str(&format!("proved = {}\nnot_run = {}\n", list(&entry.proved), list(&entry.not_run)));
             text.push_str(&format!("measured = {}\n", quoted(&entry.measured)));
@@ -167,7 +178,8 @@ impl Lock {
     /// Checks that a kernel is the one that was locked.
     pub fn check(&self, sealed: &Sealed) -> Result<&LockEntry, LockError> {
         let Certificate { name, key, .. } = &sealed.certificate;
-        let entry = self.entry(name, key).ok_or_else(|| LockError::NoEntry { name: name.clone(), key: *key })?;
+        let entry =
+            self.entry(name, key).ok_or_else(|| LockError::NoEntry { name: name.clone(), key: *key })?;
         let own = LockEntry::of(sealed);
         let same = |what: &str, expected: &str, found: &str| {
             if expected == found {

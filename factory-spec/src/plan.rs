@@ -370,11 +370,16 @@ impl Variant {
         }
         let volume = |shape: [u32; 3]| shape.iter().map(|&extent| u64::from(extent)).product::<u64>();
         let block = launch.block;
-        if block.contains(&0) || block.iter().zip(MAX_BLOCK).any(|(&extent, max)| extent > max) || volume(block) > MAX_THREADS {
+        if block.contains(&0)
+            || block.iter().zip(MAX_BLOCK).any(|(&extent, max)| extent > max)
+            || volume(block) > MAX_THREADS
+        {
             return Err(PlanError::Shape { place: place.clone(), what: "block", shape: block });
         }
         let cluster = launch.cluster;
-        if cluster.iter().any(|&extent| extent == 0 || u64::from(extent) > MAX_CLUSTER) || volume(cluster) > MAX_CLUSTER {
+        if cluster.iter().any(|&extent| extent == 0 || u64::from(extent) > MAX_CLUSTER)
+            || volume(cluster) > MAX_CLUSTER
+        {
             return Err(PlanError::Shape { place: place.clone(), what: "cluster", shape: cluster });
         }
         for (index, param) in launch.params.iter().enumerate() {
@@ -389,13 +394,21 @@ impl Variant {
             None => Err(PlanError::UnknownArg { place: place.clone(), arg: arg.clone() }),
         };
         match param {
-            ParamPlan::Pointer { arg } if kinds(arg)? => {
-                Err(PlanError::ArgKind { place: place.clone(), arg: arg.clone(), passed: "pointer", is: "scalar" })
+            ParamPlan::Pointer { arg } if kinds(arg)? => Err(PlanError::ArgKind {
+                place: place.clone(),
+                arg: arg.clone(),
+                passed: "pointer",
+                is: "scalar",
+            }),
+            ParamPlan::Scalar { arg } if !kinds(arg)? => Err(PlanError::ArgKind {
+                place: place.clone(),
+                arg: arg.clone(),
+                passed: "scalar",
+                is: "tensor",
+            }),
+            ParamPlan::Size { bytes, .. } if ![4, 8].contains(bytes) => {
+                Err(PlanError::Width { place: place.clone(), bytes: *bytes })
             }
-            ParamPlan::Scalar { arg } if !kinds(arg)? => {
-                Err(PlanError::ArgKind { place: place.clone(), arg: arg.clone(), passed: "scalar", is: "tensor" })
-            }
-            ParamPlan::Size { bytes, .. } if ![4, 8].contains(bytes) => Err(PlanError::Width { place: place.clone(), bytes: *bytes }),
             ParamPlan::Size { value, .. } => computable(spec, &place, value),
             ParamPlan::Scratch { name } if !self.scratch.iter().any(|scratch| scratch.name == *name) => {
                 Err(PlanError::UnknownScratch { place: place.clone(), name: name.clone() })
@@ -409,6 +422,8 @@ fn computable(spec: &BoundSpec, place: &Place, expr: &SizeExpr) -> Result<(), Pl
     let names: Vec<&str> = spec.sizes.iter().map(|size| size.name.as_str()).collect();
     match expr.compile(&names) {
         Ok(_) => Ok(()),
-        Err(error) => Err(PlanError::Expression { place: place.clone(), expression: expr.to_string(), error }),
+        Err(error) => {
+            Err(PlanError::Expression { place: place.clone(), expression: expr.to_string(), error })
+        }
     }
 }

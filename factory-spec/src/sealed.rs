@@ -89,7 +89,8 @@ impl Sealed {
 
     /// Puts a kernel together, and writes the digests of its files into the certificate.
     pub fn new(plan: Plan, mut certificate: Certificate, ptx: BTreeMap<String, String>) -> Sealed {
-        certificate.files = ptx.iter().map(|(name, text)| (name.clone(), hex_digest(text.as_bytes()))).collect();
+        certificate.files =
+            ptx.iter().map(|(name, text)| (name.clone(), hex_digest(text.as_bytes()))).collect();
         certificate.files.insert(Sealed::PLAN.to_owned(), hex_digest(plan.to_json().as_bytes()));
         Sealed { plan, certificate, ptx }
     }
@@ -98,7 +99,8 @@ impl Sealed {
     pub fn read(dir: &Path) -> Result<Sealed, SealError> {
         let path = dir.join(Sealed::CERTIFICATE);
         let text = read_text(&path)?;
-        let certificate = Certificate::parse(&text).map_err(|error| SealError::Json { path: path.clone(), error })?;
+        let certificate =
+            Certificate::parse(&text).map_err(|error| SealError::Json { path: path.clone(), error })?;
         let inconsistent = |detail: String| SealError::Inconsistent { path: path.clone(), detail };
         if Key::of(&certificate.spec) != certificate.key {
             return Err(inconsistent("its key is not the digest of its spec".to_owned()));
@@ -110,7 +112,9 @@ impl Sealed {
         let mut files = BTreeMap::new();
         for (name, expected) in &certificate.files {
             if !is_plain(name) {
-                return Err(inconsistent(format!("it names the file `{name}`, which is not a plain file name")));
+                return Err(inconsistent(format!(
+                    "it names the file `{name}`, which is not a plain file name"
+                )));
             }
             let path = dir.join(name);
             let text = read_text(&path)?;

@@ -73,7 +73,11 @@ impl ArgTy {
 
     /// The argument of the spec as it would be written in Rust, with that dtype.
     fn of(arg: &SpecArg, dtype: DType) -> ArgTy {
-        if arg.scalar { ArgTy::Scalar { dtype } } else { ArgTy::Tensor { dtype, mutable: arg.role.writes(), view: false } }
+        if arg.scalar {
+            ArgTy::Scalar { dtype }
+        } else {
+            ArgTy::Tensor { dtype, mutable: arg.role.writes(), view: false }
+        }
     }
 }
 
@@ -138,11 +142,18 @@ pub struct Found {
 /// Checks a signature against its spec, and finds what the dtype variables are bound to.
 ///
 /// A variable that the attribute does not bind is what the first argument of its dtype says.
-pub fn check(signature: &Signature, attribute: &Attribute, spec: &Spec) -> Result<BTreeMap<String, DType>, Vec<Mismatch>> {
+pub fn check(
+    signature: &Signature,
+    attribute: &Attribute,
+    spec: &Spec,
+) -> Result<BTreeMap<String, DType>, Vec<Mismatch>> {
     let mut mismatches = Vec::new();
     let file = spec.source.path().display().to_string();
     if signature.name != spec.name {
-        let message = format!("the function is `{}`, but `{file}` names the kernel `{}`; rename one of them", signature.name, spec.name);
+        let message = format!(
+            "the function is `{}`, but `{file}` names the kernel `{}`; rename one of them",
+            signature.name, spec.name
+        );
         mismatches.push(Mismatch::new(signature.name_span, message));
     }
     if let Err(problems) = order(signature, spec) {
@@ -158,11 +169,13 @@ pub fn check(signature: &Signature, attribute: &Attribute, spec: &Spec) -> Resul
                 from.insert(name, "the attribute");
             }
             Some(variable) => {
-                let message = format!("`{name}` cannot be {dtype}: `{file}` allows {}", dtype_list(&variable.choices));
+                let message =
+                    format!("`{name}` cannot be {dtype}: `{file}` allows {}", dtype_list(&variable.choices));
                 mismatches.push(Mismatch::new(*span, message));
             }
             None => {
-                let known: Vec<String> = spec.dtype_variables.iter().map(|variable| format!("`{}`", variable.name)).collect();
+                let known: Vec<String> =
+                    spec.dtype_variables.iter().map(|variable| format!("`{}`", variable.name)).collect();
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 let message = format!("`{file}` has no dtype variable `{name}`; it has {known}");
                 mismatches.push(Mismatch::new(*span, message));
@@ -181,8 +194,11 @@ pub fn check(signature: &Signature, attribute: &Attribute, spec: &Spec) -> Resul
                         bindings.insert(name.clone(), found);
                         from.insert(name, &arg.name);
                     } else {
-                        let message =
-                            format!("`{}` cannot be of dtype {found}: `{file}` allows {} for `{name}`", arg.name, dtype_list(choices));
+                        let message = format!(
+                            "`{}` cannot be of dtype {found}: `{file}` allows {} for `{name}`",
+                            arg.name,
+                            dtype_list(choices)
+                        );
                         mismatches.push(Mismatch::of_arg(arg.ty_span, index, message));
                     }
                     mismatches.extend(kind(arg, wanted, found, index, &file));
@@ -190,7 +206,11 @@ pub fn check(signature: &Signature, attribute: &Attribute, spec: &Spec) -> Resul
                 };
                 if *bound != found {
                     let source = from.get(name.as_str()).copied().unwrap_or_default();
-                    let source = if source == "the attribute" { source.to_owned() } else { format!("argument `{source}`") };
+                    let source = if source == "the attribute" {
+                        source.to_owned()
+                    } else {
+                        format!("argument `{source}`")
+                    };
                     let message = format!(
                         "`{}` has dtype {found}, but `{name}` is {bound} by {source}; write `{}`",
                         arg.name,
@@ -206,9 +226,13 @@ pub fn check(signature: &Signature, attribute: &Attribute, spec: &Spec) -> Resul
     }
     for variable in &spec.dtype_variables {
         let used = spec.args.iter().any(|arg| arg.dtype == DTypeOrVariable::Variable(variable.name.clone()));
-        if !used && !bindings.contains_key(&variable.name) && !attribute.bindings.contains_key(&variable.name) {
+        if !used && !bindings.contains_key(&variable.name) && !attribute.bindings.contains_key(&variable.name)
+        {
             let name = &variable.name;
-            let message = format!("no argument tells what `{name}` is; write `{name} = \"{}\"` in the attribute", variable.choices[0]);
+            let message = format!(
+                "no argument tells what `{name}` is; write `{name} = \"{}\"` in the attribute",
+                variable.choices[0]
+            );
             mismatches.push(Mismatch::new(attribute.spec_span, message));
         }
     }
@@ -224,8 +248,15 @@ fn order(signature: &Signature, spec: &Spec) -> Result<(), Vec<Mismatch>> {
             continue;
         }
         let close = crate::error::did_you_mean(&arg.name, spec.args.iter().map(|arg| arg.name.as_str()));
-        let hint = close.map_or_else(|| format!("; its arguments are {}", names(spec)), |close| format!("; did you mean `{close}`?"));
-        mismatches.push(Mismatch::of_arg(arg.span, index, format!("`{file}` has no argument `{}`{hint}", arg.name)));
+        let hint = close.map_or_else(
+            || format!("; its arguments are {}", names(spec)),
+            |close| format!("; did you mean `{close}`?"),
+        );
+        mismatches.push(Mismatch::of_arg(
+            arg.span,
+            index,
+            format!("`{file}` has no argument `{}`{hint}", arg.name),
+        ));
     }
     for wanted in &spec.args {
         if !signature.args.iter().any(|arg| arg.name == wanted.name) {
@@ -244,9 +275,19 @@ fn order(signature: &Signature, spec: &Spec) -> Result<(), Vec<Mismatch>> {
         }
     }
     if mismatches.is_empty() {
-        let swapped = signature.args.iter().zip(&spec.args).enumerate().find(|(_, (arg, wanted))| arg.name != wanted.name);
+        let swapped = signature
+            .args
+            .iter()
+            .zip(&spec.args)
+            .enumerate()
+            .find(|(_, (arg, wanted))| arg.name != wanted.name);
         if let Some((index, (arg, wanted))) = swapped {
-            let message = format!("`{}` stands where `{file}` has `{}`: the order is {}", arg.name, wanted.name, names(spec));
+            let message = format!(
+                "`{}` stands where `{file}` has `{}`: the order is {}",
+                arg.name,
+                wanted.name,
+                names(spec)
+            );
             mismatches.push(Mismatch::of_arg(arg.span, index, message));
         }
     }

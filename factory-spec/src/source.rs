@@ -113,7 +113,9 @@ impl StringMap {
             }
             if escapes && raw.starts_with('\\') {
                 // A backslash at the end of a line swallows the white space up to the next text.
-                while let Some(rest) = raw.strip_prefix('\\').filter(|rest| rest.starts_with(char::is_whitespace)) {
+                while let Some(rest) =
+                    raw.strip_prefix('\\').filter(|rest| rest.starts_with(char::is_whitespace))
+                {
                     let skipped = raw.len() - rest.trim_start().len();
                     raw = &raw[skipped..];
                     at += skipped;

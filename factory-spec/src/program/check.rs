@@ -35,8 +35,13 @@ struct Checker<'a> {
 
 /// Checks a program and makes it a graph.
 pub(crate) fn check(scope: &Scope<'_>, statements: &[Statement]) -> Result<Program, Vec<(Span, Problem)>> {
-    let mut checker =
-        Checker { scope, nodes: Vec::new(), names: BTreeMap::new(), assigned: BTreeMap::new(), errors: Vec::new() };
+    let mut checker = Checker {
+        scope,
+        nodes: Vec::new(),
+        names: BTreeMap::new(),
+        assigned: BTreeMap::new(),
+        errors: Vec::new(),
+    };
     for statement in statements {
         checker.statement(statement);
     }
@@ -135,8 +140,11 @@ impl Checker<'_> {
         }
         let extra: Vec<SizeId> = node.dims.iter().copied().filter(|size| !shape.contains(size)).collect();
         if !extra.is_empty() {
-            let problem =
-                Problem::ShapeMismatch { output: name.clone(), extra: self.size_names(&extra), shape: self.size_names(&shape) };
+            let problem = Problem::ShapeMismatch {
+                output: name.clone(),
+                extra: self.size_names(&extra),
+                shape: self.size_names(&shape),
+            };
             return self.note(statement.value.span, problem);
         }
         Ok(value)
@@ -157,7 +165,8 @@ impl Checker<'_> {
 
     /// Dimensions of a value computed from others: all of theirs, in the order of the sizes.
     fn union(&self, operands: &[NodeId]) -> Vec<SizeId> {
-        let mut dims: Vec<SizeId> = operands.iter().flat_map(|operand| self.nodes[operand.index()].dims.clone()).collect();
+        let mut dims: Vec<SizeId> =
+            operands.iter().flat_map(|operand| self.nodes[operand.index()].dims.clone()).collect();
         dims.sort();
         dims.dedup();
         dims
@@ -170,7 +179,9 @@ impl Checker<'_> {
                 format!("{by} takes a number, but this is a truth value"),
                 "turn it into 0 and 1 with `cast(…, f32)`, or choose with `select(…, a, b)`",
             ),
-            (Ty::Real, Ty::Bool) => (format!("{by} takes a truth value, but this is a number"), "compare it, as in `… != 0`"),
+            (Ty::Real, Ty::Bool) => {
+                (format!("{by} takes a truth value, but this is a number"), "compare it, as in `… != 0`")
+            }
             _ => return Ok(node),
         };
         self.note(expr.span, Problem::DTypeMismatch { detail, advice: advice.into() })
@@ -189,7 +200,8 @@ impl Checker<'_> {
             ExprKind::Neg(a) => (Op::Unary(UnaryOp::Neg, self.typed(a, Ty::Real, "`-`")?), Ty::Real),
             ExprKind::Not(a) => (Op::Not(self.typed(a, Ty::Bool, "`not`")?), Ty::Bool),
             ExprKind::Binary(op, a, b) => {
-                let symbol = if *op == BinaryOp::Pow { "`**`".to_owned() } else { format!("`{}`", op.name()) };
+                let symbol =
+                    if *op == BinaryOp::Pow { "`**`".to_owned() } else { format!("`{}`", op.name()) };
                 let (a, b) = self.pair(a, b, Ty::Real, &symbol)?;
                 (Op::Binary(*op, a, b), Ty::Real)
             }
@@ -231,14 +243,24 @@ impl Checker<'_> {
         self.note(span, Problem::UnknownName { what: "value", name: name.to_owned(), close, known })
     }
 
-    fn call(&mut self, function: &str, function_span: Span, operands: &[Expr], span: Span) -> Checked<NodeId> {
+    fn call(
+        &mut self,
+        function: &str,
+        function_span: Span,
+        operands: &[Expr],
+        span: Span,
+    ) -> Checked<NodeId> {
         let count = |checker: &mut Self, wanted| {
-            checker.note(function_span, Problem::OperandCount { function: function.to_owned(), wanted, found: operands.len() })
+            checker.note(
+                function_span,
+                Problem::OperandCount { function: function.to_owned(), wanted, found: operands.len() },
+            )
         };
         let by = format!("`{function}`");
         if let Some(op) = ReduceOp::parse(function) {
             let elementwise = BinaryOp::parse(function);
-            let names_sizes = |expr: &Expr| matches!(&expr.kind, ExprKind::Name(name) if self.size(name).is_some());
+            let names_sizes =
+                |expr: &Expr| matches!(&expr.kind, ExprKind::Name(name) if self.size(name).is_some());
             match elementwise {
                 Some(op) if operands.len() < 2 || !operands[1..].iter().all(names_sizes) => {
                     if operands.len() < 2 {
@@ -260,7 +282,9 @@ impl Checker<'_> {
                 let (a, b) = self.pair(a, b, Ty::Real, &by)?;
                 Op::Select(condition?, a, b)
             }
-            ("select" | "where" | "clamp", operands) if operands.len() != 3 => return count(self, "three operands"),
+            ("select" | "where" | "clamp", operands) if operands.len() != 3 => {
+                return count(self, "three operands");
+            }
             ("clamp", [a, low, high]) => {
                 let bounds = self.pair(low, high, Ty::Real, &by);
                 let a = self.typed(a, Ty::Real, &by)?;
@@ -287,7 +311,8 @@ impl Checker<'_> {
                     let close = did_you_mean(function, functions()).map(str::to_owned);
                     let known = functions().map(str::to_owned).collect();
                     let name = function.to_owned();
-                    return self.note(function_span, Problem::UnknownName { what: "function", name, close, known });
+                    return self
+                        .note(function_span, Problem::UnknownName { what: "function", name, close, known });
                 }
             },
         };
@@ -306,11 +331,19 @@ impl Checker<'_> {
         }))
     }
 
-    fn reduce(&mut self, op: ReduceOp, function: &str, function_span: Span, operands: &[Expr], span: Span) -> Checked<NodeId> {
+    fn reduce(
+        &mut self,
+        op: ReduceOp,
+        function: &str,
+        function_span: Span,
+        operands: &[Expr],
+        span: Span,
+    ) -> Checked<NodeId> {
         let one_size = matches!(op, ReduceOp::ArgMin | ReduceOp::ArgMax);
         let wanted = if one_size { "an operand and one size" } else { "an operand and one size or more" };
         if operands.len() < 2 || (one_size && operands.len() > 2) {
-            let problem = Problem::OperandCount { function: function.to_owned(), wanted, found: operands.len() };
+            let problem =
+                Problem::OperandCount { function: function.to_owned(), wanted, found: operands.len() };
             return self.note(function_span, problem);
         }
         let truth = matches!(op, ReduceOp::Any | ReduceOp::All);
@@ -327,14 +360,18 @@ impl Checker<'_> {
                 let dims = self.nodes[input.index()].dims.clone();
                 if !dims.contains(&size) {
                     let dims = self.size_names(&dims);
-                    return self.note(operand.span, Problem::ReductionOverMissing { function: function.to_owned(), size: name, dims });
+                    return self.note(
+                        operand.span,
+                        Problem::ReductionOverMissing { function: function.to_owned(), size: name, dims },
+                    );
                 }
             }
             over.push(size);
         }
         over.sort();
         let input = input?;
-        let dims = self.nodes[input.index()].dims.iter().copied().filter(|size| !over.contains(size)).collect();
+        let dims =
+            self.nodes[input.index()].dims.iter().copied().filter(|size| !over.contains(size)).collect();
         Ok(self.add(Op::Reduce { op, input, over }, dims, ty, span))
     }
 
@@ -361,7 +398,11 @@ impl Checker<'_> {
         if let Some(dtype) = DType::parse(&name).or_else(|| self.scope.dtypes.get(&name).copied()) {
             return Ok(dtype);
         }
-        let known: Vec<String> = DType::ALL.iter().map(|dtype| dtype.name().to_owned()).chain(self.scope.dtypes.keys().cloned()).collect();
+        let known: Vec<String> = DType::ALL
+            .iter()
+            .map(|dtype| dtype.name().to_owned())
+            .chain(self.scope.dtypes.keys().cloned())
+            .collect();
         let close = did_you_mean(&name, known.iter().map(String::as_str)).map(str::to_owned);
         self.note(operand.span, Problem::UnknownName { what: "dtype", name, close, known })
     }

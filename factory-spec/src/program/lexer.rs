@@ -9,7 +9,8 @@ const WORDS: [&str; 5] = ["and", "or", "not", "inf", "pi"];
 /// Functions that are no operation of the graph by that name.
 pub(super) const OTHER_FUNCTIONS: [&str; 5] = ["select", "where", "cast", "clamp", "iota"];
 /// Longer symbols first: `<=` must not be read as `<`.
-const SYMBOLS: [&str; 16] = ["**", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "(", ")", ",", "="];
+const SYMBOLS: [&str; 16] =
+    ["**", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "(", ")", ",", "="];
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Token<'a> {
@@ -54,8 +55,11 @@ pub(super) fn tokens<'a>(text: &'a str, map: &StringMap) -> Result<Vec<(Token<'a
             _ if first.is_whitespace() => (None, first.len_utf8()),
             _ if first.is_ascii_digit() || first == '.' => {
                 let len = number_length(rest);
-                let value = rest[..len].replace('_', "").parse::<f64>().ok().filter(|value| value.is_finite());
-                let value = value.ok_or_else(|| (map.span(at, len), format!("`{}` is not a number that f64 can hold", &rest[..len])))?;
+                let value =
+                    rest[..len].replace('_', "").parse::<f64>().ok().filter(|value| value.is_finite());
+                let value = value.ok_or_else(|| {
+                    (map.span(at, len), format!("`{}` is not a number that f64 can hold", &rest[..len]))
+                })?;
                 (Some(Token::Number(value)), len)
             }
             _ if first.is_ascii_alphabetic() || first == '_' => {
@@ -71,7 +75,10 @@ pub(super) fn tokens<'a>(text: &'a str, map: &StringMap) -> Result<Vec<(Token<'a
                         '[' | ']' => "; dimensions are named, not indexed",
                         _ => "",
                     };
-                    return Err((map.span(at, first.len_utf8()), format!("`{first}` means nothing in a program{advice}")));
+                    return Err((
+                        map.span(at, first.len_utf8()),
+                        format!("`{first}` means nothing in a program{advice}"),
+                    ));
                 }
             },
         };
@@ -82,7 +89,8 @@ pub(super) fn tokens<'a>(text: &'a str, map: &StringMap) -> Result<Vec<(Token<'a
         }
         if let Some(token) = token {
             // A line that ends in an operator goes on.
-            let goes_on = first == '\n' && matches!(tokens.last(), Some((Token::Symbol(symbol), _)) if *symbol != ")");
+            let goes_on =
+                first == '\n' && matches!(tokens.last(), Some((Token::Symbol(symbol), _)) if *symbol != ")");
             if !goes_on {
                 tokens.push((token, map.span(at, len)));
             }

@@ -10,6 +10,8 @@ use crate::{Problem, Span};
 const MAX_NESTING: usize = 64;
 /// Bounded, so that checking stays cheap.
 const MAX_TOKENS: usize = 8_000;
+/// Bounded for the stack too: `a + a + …` is as deep as it is long.
+const MAX_STATEMENT: usize = 600;
 
 /// How tightly operators bind.
 const NOT: u8 = 3;
@@ -101,10 +103,19 @@ impl<'a> Parser<'a> {
         let name_span = self.span();
         self.next += 1;
         self.expect("=")?;
+        let first = self.next;
         let value = self.expression(0)?;
+        if self.next - first > MAX_STATEMENT {
+            self.next = first;
+            return Err(self.error(format!(
+                "the statement has more than {MAX_STATEMENT} tokens; give names to parts of it"
+            )));
+        }
         match self.peek() {
             Token::Newline | Token::End => Ok(Statement { name: name.to_owned(), name_span, value }),
-            Token::Symbol("==" | "!=" | "<" | "<=" | ">" | ">=") => Err(self.error("comparisons do not chain; join two with `and`")),
+            Token::Symbol("==" | "!=" | "<" | "<=" | ">" | ">=") => {
+                Err(self.error("comparisons do not chain; join two with `and`"))
+            }
             _ => Err(self.unexpected("an operator or the end of the statement")),
         }
     }
@@ -118,7 +129,8 @@ impl<'a> Parser<'a> {
         let mut left = self.prefix(least)?;
         // `1 < 2 < 3` stops at the second comparison, for the caller to complain about.
         let mut most = u8::MAX;
-        while let Some((op, binds)) = infix(self.peek()).filter(|&(_, binds)| binds >= least && binds <= most) {
+        while let Some((op, binds)) = infix(self.peek()).filter(|&(_, binds)| binds >= least && binds <= most)
+        {
             self.next += 1;
             let right = self.expression(binds + 1)?;
             let span = left.span.to(right.span);
@@ -205,6 +217,9 @@ impl<'a> Parser<'a> {
             self.next += 1;
         }
         let close = self.expect(")")?;
-        Ok(Expr { kind: ExprKind::Call { function: function.to_owned(), function_span, operands }, span: function_span.to(close) })
+        Ok(Expr {
+            kind: ExprKind::Call { function: function.to_owned(), function_span, operands },
+            span: function_span.to(close),
+        })
     }
 }

@@ -7,8 +7,19 @@ use crate::{ArgId, SizeId};
 ///
 /// Operands keep their order even where the operation commutes: in f64 too, only two operands commute exactly, and the
 /// oracle's bits are part of what is correct.
-pub(crate) fn print(program: &Program, arg: &dyn Fn(ArgId) -> String, size: &dyn Fn(SizeId) -> String) -> String {
-    let mut printer = Printer { program, arg, size, numbers: vec![None; program.nodes.len()], count: 0, text: String::new() };
+pub(crate) fn print(
+    program: &Program,
+    arg: &dyn Fn(ArgId) -> String,
+    size: &dyn Fn(SizeId) -> String,
+) -> String {
+    let mut printer = Printer {
+        program,
+        arg,
+        size,
+        numbers: vec![None; program.nodes.len()],
+        count: 0,
+        text: String::new(),
+    };
     for (output, node) in &program.outputs {
         let number = printer.number(*node);
         printer.text.push_str(&format!("{} = %{number}\n", arg(*output)));
@@ -67,6 +78,8 @@ impl Printer<'_> {
                 format!("reduce {} over {}:", op.name(), names.join(" "))
             }
         };
-        op.operands().iter().fold(head, |line, operand| format!("{line} %{}", self.numbers[operand.index()].unwrap_or(0)))
+        op.operands()
+            .iter()
+            .fold(head, |line, operand| format!("{line} %{}", self.numbers[operand.index()].unwrap_or(0)))
     }
 }

@@ -12,8 +12,8 @@ use reader::{Reader, Section};
 
 use crate::program::Statement;
 use crate::{
-    Arch, Arg, DType, InputKind, Minimize, Problem, Requirement, Role, Search, Size, SizeExpr, SourceText, Span, Spec,
-    SpecError, SpecErrors, Tolerance,
+    Arch, Arg, DType, InputKind, Minimize, Problem, Requirement, Role, Search, Size, SizeExpr, SourceText,
+    Span, Spec, SpecError, SpecErrors, Tolerance,
 };
 
 /// What is written in a spec, as far as the public [`Spec`] does not show it.

@@ -82,12 +82,20 @@ impl Reader {
     }
 
     pub(super) fn wrong_type(&mut self, entry: Entry<'_>, wanted: &str) {
-        let problem = Problem::WrongType { key: entry.key.to_owned(), wanted: wanted.to_owned(), found: found(entry.value) };
+        let problem = Problem::WrongType {
+            key: entry.key.to_owned(),
+            wanted: wanted.to_owned(),
+            found: found(entry.value),
+        };
         self.note(entry.span, problem);
     }
 
     pub(super) fn missing(&mut self, section: &Section<'_>, key: &str, example: &str) {
-        let problem = Problem::MissingKey { key: key.to_owned(), table: section.what.clone(), example: example.to_owned() };
+        let problem = Problem::MissingKey {
+            key: key.to_owned(),
+            table: section.what.clone(),
+            example: example.to_owned(),
+        };
         self.note(section.span, problem);
     }
 
@@ -137,7 +145,12 @@ impl Reader {
             self.wrong_type(entry, wanted);
             return None;
         };
-        Some(array.iter().map(|element| Entry { value: element.get_ref(), span: element.span().into(), ..entry }).collect())
+        Some(
+            array
+                .iter()
+                .map(|element| Entry { value: element.get_ref(), span: element.span().into(), ..entry })
+                .collect(),
+        )
     }
 
     /// A list of strings without repetition. One string alone stands for a list of one.
@@ -165,15 +178,25 @@ impl Reader {
             return None;
         };
         let value = i128::from_str_radix(integer.as_str(), integer.radix()).ok();
-        match value.and_then(|value| u64::try_from(value).ok()).filter(|&value| value >= least && value <= i64::MAX as u64) {
+        match value
+            .and_then(|value| u64::try_from(value).ok())
+            .filter(|&value| value >= least && value <= i64::MAX as u64)
+        {
             Some(value) => Some(value),
             None => {
                 let key = entry.key.to_owned();
                 let negative_or_small = value.is_some_and(|value| value < i128::from(least));
                 let problem = if negative_or_small {
-                    Problem::OutOfRange { key, value: integer.to_string(), wanted: format!("a whole number of at least {least}") }
+                    Problem::OutOfRange {
+                        key,
+                        value: integer.to_string(),
+                        wanted: format!("a whole number of at least {least}"),
+                    }
                 } else {
-                    Problem::Overflow { what: format!("`{key}`"), detail: format!("{integer} is more than 2^63 - 1") }
+                    Problem::Overflow {
+                        what: format!("`{key}`"),
+                        detail: format!("{integer} is more than 2^63 - 1"),
+                    }
                 };
                 self.note(entry.span, problem);
                 None
@@ -184,7 +207,9 @@ impl Reader {
     pub(super) fn number(&mut self, entry: Entry<'_>) -> Option<f64> {
         let value = match entry.value {
             DeValue::Float(float) => float.as_str().replace('_', "").parse().ok(),
-            DeValue::Integer(integer) => i128::from_str_radix(integer.as_str(), integer.radix()).ok().map(|value| value as f64),
+            DeValue::Integer(integer) => {
+                i128::from_str_radix(integer.as_str(), integer.radix()).ok().map(|value| value as f64)
+            }
             _ => None,
         };
         if value.is_none() {
@@ -206,7 +231,10 @@ impl Reader {
         match SizeExpr::parse(&text.text) {
             Ok(expr) => Some(expr),
             Err(error) => {
-                self.note(text.map.span(error.offset, error.len), Problem::SizeExpression { message: error.message });
+                self.note(
+                    text.map.span(error.offset, error.len),
+                    Problem::SizeExpression { message: error.message },
+                );
                 None
             }
         }
@@ -216,7 +244,8 @@ impl Reader {
     pub(super) fn expression_names(&mut self, text: &Text, expr: &SizeExpr, known: &[&str]) -> bool {
         let mut fine = true;
         for name in expr.names().iter().filter(|name| !known.contains(&name.as_str())) {
-            let (offset, len) = find_word(&text.text, name).map_or((0, text.text.len()), |offset| (offset, name.len()));
+            let (offset, len) =
+                find_word(&text.text, name).map_or((0, text.text.len()), |offset| (offset, name.len()));
             self.undefined_size(text.map.span(offset, len), name, known);
             fine = false;
         }

@@ -9,23 +9,25 @@ use super::{DTypeOrVariable, Head, Written, WrittenArg, WrittenReference, Writte
 use crate::program::{self, is_reserved};
 use crate::spec::SpecArg;
 use crate::{
-    Arch, Arg, CReference, DType, DTypeVariable, InputKind, Metric, Minimize, Problem, Requirement, Role, Search, Size,
-    SizeExpr, SizeId, SizeKind, Span, Spec, Tolerance,
+    Arch, Arg, CReference, DType, DTypeVariable, InputKind, Metric, Minimize, Problem, Requirement, Role,
+    Search, Size, SizeExpr, SizeId, SizeKind, Span, Spec, Tolerance,
 };
 
 /// Words that a generated Rust function or its arguments cannot be called.
 const RUST_WORDS: [&str; 53] = [
-    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
-    "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
-    "move", "mut", "override", "priv", "pub", "ref", "return", "self", "Self", "static", "struct", "super", "trait",
-    "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield", "_",
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn",
+    "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop",
+    "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "Self",
+    "static", "struct", "super", "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use",
+    "virtual", "where", "while", "yield", "_",
 ];
 
 /// The names that are taken, with what has each and where.
 type Names = BTreeMap<String, (&'static str, Span)>;
 
 pub(super) fn spec(reader: &mut Reader, root: &Section<'_>) -> Option<Spec> {
-    const SECTIONS: [&str; 9] = ["kernel", "sizes", "dtypes", "arg", "reference", "correct", "better", "targets", "search"];
+    const SECTIONS: [&str; 9] =
+        ["kernel", "sizes", "dtypes", "arg", "reference", "correct", "better", "targets", "search"];
     reader.only(root, &SECTIONS);
     let mut names = Names::new();
     let kernel = kernel(reader, root);
@@ -95,7 +97,9 @@ fn section<'a>(reader: &mut Reader, root: &Section<'a>, key: &str, known: &[&str
 /// Checks that a word can be a name, and takes it.
 fn name(reader: &mut Reader, names: &mut Names, what: &'static str, name: &str, span: Span) -> bool {
     let first = name.chars().next().unwrap_or('0');
-    let reason = if !(first.is_ascii_alphabetic() || first == '_') || name.contains(|c: char| !(c.is_ascii_alphanumeric() || c == '_')) {
+    let reason = if !(first.is_ascii_alphabetic() || first == '_')
+        || name.contains(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+    {
         "it is not made of letters, digits and `_`, beginning with a letter"
     } else if RUST_WORDS.contains(&name) {
         "it is a word of Rust"
@@ -150,7 +154,8 @@ fn sizes(reader: &mut Reader, root: &Section<'_>, names: &mut Names) -> (Vec<Siz
     for entry in entries {
         name(reader, names, "a size", entry.key, entry.key_span);
         // A size that is not right stays known, so that its uses are not complained about too.
-        let kind = size_kind(reader, entry, &known).unwrap_or(SizeKind::Free { min: 1, max: None, multiple_of: 1 });
+        let kind =
+            size_kind(reader, entry, &known).unwrap_or(SizeKind::Free { min: 1, max: None, multiple_of: 1 });
         sizes.push(Size { name: entry.key.to_owned(), kind });
         spans.push(entry.span);
     }
@@ -162,7 +167,10 @@ fn size_kind(reader: &mut Reader, entry: Entry<'_>, known: &[&str]) -> Option<Si
         DeValue::Integer(_) => return reader.integer(entry, 1).map(SizeKind::Fixed),
         DeValue::Table(_) => {}
         _ => {
-            reader.wrong_type(entry, "`{ min = …, max = …, multiple_of = … }`, a whole number or `{ value = \"…\" }`");
+            reader.wrong_type(
+                entry,
+                "`{ min = …, max = …, multiple_of = … }`, a whole number or `{ value = \"…\" }`",
+            );
             return None;
         }
     }
@@ -174,8 +182,11 @@ fn size_kind(reader: &mut Reader, entry: Entry<'_>, known: &[&str]) -> Option<Si
         return reader.expression_names(&text, &expr, known).then_some(SizeKind::Derived(expr));
     }
     reader.only(&section, &["min", "max", "multiple_of", "value"]);
-    let mut read = |key, least, default| section.get(key).map_or(Some(default), |entry| reader.integer(entry, least).map(Some));
-    let (min, max, multiple_of) = (read("min", 0, Some(1))?, read("max", 0, None)?, read("multiple_of", 1, Some(1))?);
+    let mut read = |key, least, default| {
+        section.get(key).map_or(Some(default), |entry| reader.integer(entry, least).map(Some))
+    };
+    let (min, max, multiple_of) =
+        (read("min", 0, Some(1))?, read("max", 0, None)?, read("multiple_of", 1, Some(1))?);
     let (min, multiple_of) = (min.unwrap_or(1), multiple_of.unwrap_or(1));
     let contradiction = match max {
         Some(max) if max < min => Some(format!("`max` is {max}, below `min`, which is {min}")),
@@ -207,7 +218,11 @@ fn dtypes(reader: &mut Reader, root: &Section<'_>, names: &mut Names) -> Vec<DTy
         let mut choices = Vec::new();
         let Some(texts) = reader.strings(entry) else { continue };
         if texts.is_empty() {
-            let problem = Problem::OutOfRange { key: entry.key.to_owned(), value: "[]".into(), wanted: "one dtype or more".into() };
+            let problem = Problem::OutOfRange {
+                key: entry.key.to_owned(),
+                value: "[]".into(),
+                wanted: "one dtype or more".into(),
+            };
             reader.note(entry.span, problem);
             continue;
         }
@@ -224,21 +239,36 @@ fn dtypes(reader: &mut Reader, root: &Section<'_>, names: &mut Names) -> Vec<DTy
 }
 
 /// `[[arg]]`, in order.
-fn args(reader: &mut Reader, root: &Section<'_>, sizes: &[Size], variables: &[DTypeVariable], names: &mut Names) -> Vec<WrittenArg> {
+fn args(
+    reader: &mut Reader,
+    root: &Section<'_>,
+    sizes: &[Size],
+    variables: &[DTypeVariable],
+    names: &mut Names,
+) -> Vec<WrittenArg> {
     let Some(entry) = root.get("arg") else {
         reader.missing(root, "[[arg]]", "`[[arg]]` and below it `name = \"…\"`, `dtype = \"…\"`, `shape = [\"…\"]`, one for each argument");
         return Vec::new();
     };
-    let Some(elements) = reader.list(entry, "tables under `[[arg]]`, one for each argument") else { return Vec::new() };
-    let count = elements.len();
-    let args: Vec<WrittenArg> = elements.into_iter().filter_map(|element| arg(reader, element, sizes, variables, names)).collect();
-    if args.len() == count && !args.iter().any(|written| written.arg.role.writes()) {
+    let Some(elements) = reader.list(entry, "tables under `[[arg]]`, one for each argument") else {
+        return Vec::new();
+    };
+    let before = reader.errors.len();
+    let args: Vec<WrittenArg> =
+        elements.into_iter().filter_map(|element| arg(reader, element, sizes, variables, names)).collect();
+    if reader.errors.len() == before && !args.iter().any(|written| written.arg.role.writes()) {
         reader.note(entry.key_span, Problem::NoOutput);
     }
     args
 }
 
-fn arg(reader: &mut Reader, element: Entry<'_>, sizes: &[Size], variables: &[DTypeVariable], names: &mut Names) -> Option<WrittenArg> {
+fn arg(
+    reader: &mut Reader,
+    element: Entry<'_>,
+    sizes: &[Size],
+    variables: &[DTypeVariable],
+    names: &mut Names,
+) -> Option<WrittenArg> {
     let section = reader.table(element, "[[arg]]")?;
     reader.only(&section, &["name", "dtype", "shape", "role", "values"]);
     let text = match section.get("name") {
@@ -255,7 +285,8 @@ fn arg(reader: &mut Reader, element: Entry<'_>, sizes: &[Size], variables: &[DTy
         Some(entry) => reader.string(entry).and_then(|text| {
             let variable = variables.iter().find(|variable| variable.name == text.text);
             let dtype = DType::parse(&text.text).map(DTypeOrVariable::DType);
-            let dtype = dtype.or_else(|| variable.map(|variable| DTypeOrVariable::Variable(variable.name.clone())));
+            let dtype =
+                dtype.or_else(|| variable.map(|variable| DTypeOrVariable::Variable(variable.name.clone())));
             if dtype.is_none() {
                 let mut known = dtype_names();
                 known.extend(variables.iter().map(|variable| variable.name.as_str()));
@@ -330,7 +361,9 @@ fn reference(reader: &mut Reader, root: &Section<'_>) -> Option<WrittenReference
         [Some(entry), None, None] => {
             let text = reader.string(entry)?;
             match program::parse(&text.text, &text.map) {
-                Ok(statements) => Some(WrittenReference::Program { statements, span: section.get("program")?.key_span }),
+                Ok(statements) => {
+                    Some(WrittenReference::Program { statements, span: section.get("program")?.key_span })
+                }
                 Err((span, problem)) => {
                     reader.note(span, problem);
                     None
@@ -339,7 +372,11 @@ fn reference(reader: &mut Reader, root: &Section<'_>) -> Option<WrittenReference
         }
         [None, Some(file), Some(function)] => {
             let (file, function) = (reader.string(file)?, reader.string(function)?);
-            let path = reader.source.path().parent().map_or_else(|| (&file.text).into(), |folder| folder.join(&file.text));
+            let path = reader
+                .source
+                .path()
+                .parent()
+                .map_or_else(|| (&file.text).into(), |folder| folder.join(&file.text));
             let source = match std::fs::read_to_string(&path) {
                 Ok(source) => source,
                 Err(error) => {
@@ -349,12 +386,18 @@ fn reference(reader: &mut Reader, root: &Section<'_>) -> Option<WrittenReference
             };
             let calls = |at: usize| source[at + function.text.len()..].trim_start().starts_with('(');
             let whole = |at: usize| !source[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-            if function.text.is_empty() || !source.match_indices(&function.text).any(|(at, _)| whole(at) && calls(at)) {
+            if function.text.is_empty()
+                || !source.match_indices(&function.text).any(|(at, _)| whole(at) && calls(at))
+            {
                 reader.note(function.span, Problem::CFunction { file: path, function: function.text });
                 return None;
             }
             // Line ends are not meaning: a checkout on Windows has the same key.
-            Some(WrittenReference::C(CReference { file: path, function: function.text, source: source.replace("\r\n", "\n") }))
+            Some(WrittenReference::C(CReference {
+                file: path,
+                function: function.text,
+                source: source.replace("\r\n", "\n"),
+            }))
         }
         _ => {
             reader.note(section.span, Problem::WhichReference);
@@ -367,14 +410,22 @@ type Correct = (Vec<WrittenSizes>, Vec<(String, Vec<InputKind>)>, Vec<(String, T
 
 /// `[correct]`: cases, inputs, tolerance.
 fn correct(reader: &mut Reader, root: &Section<'_>, size_names: &[&str], args: &[WrittenArg]) -> Correct {
-    let Some(section) = section(reader, root, "correct", &["cases", "inputs", "tolerance"]) else { return Correct::default() };
+    let Some(section) = section(reader, root, "correct", &["cases", "inputs", "tolerance"]) else {
+        return Correct::default();
+    };
     let cases = section.get("cases").map(|entry| cases(reader, entry, size_names)).unwrap_or_default();
+    let written =
+        root.get("arg").and_then(|entry| entry.value.as_array()).map_or(0, |array| array.iter().count());
+    let all_read = written == args.len();
     let mut inputs = Vec::new();
-    let tensors: Vec<&str> =
-        args.iter().filter(|written| !written.arg.scalar && written.arg.role.reads()).map(|written| written.arg.name.as_str()).collect();
+    let tensors: Vec<&str> = args
+        .iter()
+        .filter(|written| !written.arg.scalar && written.arg.role.reads())
+        .map(|written| written.arg.name.as_str())
+        .collect();
     if let Some(table) = section.get("inputs").and_then(|entry| reader.table(entry, "`inputs`")) {
         for entry in table.entries() {
-            known_arg(reader, entry, "input tensor", &tensors);
+            known_arg(reader, entry, "input tensor", &tensors, all_read);
             let mut kinds = Vec::new();
             for text in reader.strings(entry).unwrap_or_default() {
                 match InputKind::parse(&text.text) {
@@ -388,12 +439,16 @@ fn correct(reader: &mut Reader, root: &Section<'_>, size_names: &[&str], args: &
             inputs.push((entry.key.to_owned(), kinds));
         }
     }
-    let outputs: Vec<&str> = args.iter().filter(|written| written.arg.role.writes()).map(|written| written.arg.name.as_str()).collect();
+    let outputs: Vec<&str> = args
+        .iter()
+        .filter(|written| written.arg.role.writes())
+        .map(|written| written.arg.name.as_str())
+        .collect();
     let mut tolerances = Vec::new();
     if let Some(table) = section.get("tolerance").and_then(|entry| reader.table(entry, "`tolerance`")) {
         if table.entries().iter().any(|entry| matches!(entry.value, DeValue::Table(_))) {
             for entry in table.entries() {
-                known_arg(reader, entry, "output", &outputs);
+                known_arg(reader, entry, "output", &outputs, all_read);
                 if let Some(table) = reader.table(entry, "`tolerance`") {
                     tolerances.push((entry.key.to_owned(), tolerance(reader, &table)));
                 }
@@ -406,8 +461,9 @@ fn correct(reader: &mut Reader, root: &Section<'_>, size_names: &[&str], args: &
     (cases, inputs, tolerances)
 }
 
-fn known_arg(reader: &mut Reader, entry: Entry<'_>, what: &'static str, known: &[&str]) {
-    if !known.contains(&entry.key) {
+/// Complains about a key that is none of these arguments, unless some arguments could not be read.
+fn known_arg(reader: &mut Reader, entry: Entry<'_>, what: &'static str, known: &[&str], all_read: bool) {
+    if all_read && !known.contains(&entry.key) {
         let close = crate::error::did_you_mean(entry.key, known.iter().copied()).map(str::to_owned);
         let known = known.iter().map(|&name| name.to_owned()).collect();
         reader.note(entry.key_span, Problem::UnknownName { what, name: entry.key.to_owned(), close, known });
@@ -420,7 +476,11 @@ fn tolerance(reader: &mut Reader, section: &Section<'_>) -> Tolerance {
         let entry: Entry<'_> = section.get(key)?;
         let value = reader.number(entry)?;
         if !(value.is_finite() && value >= 0.0) {
-            let problem = Problem::OutOfRange { key: key.to_owned(), value: value.to_string(), wanted: "a finite number of at least 0".into() };
+            let problem = Problem::OutOfRange {
+                key: key.to_owned(),
+                value: value.to_string(),
+                wanted: "a finite number of at least 0".into(),
+            };
             reader.note(entry.span, problem);
             return None;
         }
@@ -445,7 +505,8 @@ fn cases(reader: &mut Reader, entry: Entry<'_>, size_names: &[&str]) -> Vec<Writ
         let mut values = Vec::new();
         for entry in section.entries() {
             if size_names.contains(&entry.key) {
-                values.extend(reader.integer(entry, 0).map(|value| (entry.key.to_owned(), entry.span, value)));
+                values
+                    .extend(reader.integer(entry, 0).map(|value| (entry.key.to_owned(), entry.span, value)));
             } else {
                 reader.undefined_size(entry.key_span, entry.key, size_names);
             }
@@ -463,11 +524,18 @@ fn better(reader: &mut Reader, root: &Section<'_>, size_names: &[&str]) -> Bette
     let Some(section) = section(reader, root, "better", &["minimize", "over", "require"]) else {
         return (default, None, Vec::new(), Span::default());
     };
-    let minimize = section.get("minimize").and_then(|entry| reader.string(entry)).and_then(|text| minimize(reader, &text));
+    let minimize = section
+        .get("minimize")
+        .and_then(|entry| reader.string(entry))
+        .and_then(|text| minimize(reader, &text));
     let over = section.get("over").map(|entry| {
         let over = cases(reader, entry, size_names);
         if over.is_empty() {
-            let problem = Problem::OutOfRange { key: "over".into(), value: "[]".into(), wanted: "one case or more".into() };
+            let problem = Problem::OutOfRange {
+                key: "over".into(),
+                value: "[]".into(),
+                wanted: "one case or more".into(),
+            };
             reader.note(entry.span, problem);
         }
         over
@@ -513,28 +581,51 @@ fn requirement(text: &str) -> Result<Requirement, String> {
         return Ok(Requirement::Deterministic);
     }
     let Some((left, right)) = text.split_once('<') else {
-        let close = crate::error::did_you_mean(text, ["deterministic"]).map_or_else(String::new, |close| format!("; did you mean `{close}`?"));
+        let close = crate::error::did_you_mean(text, ["deterministic"])
+            .map_or_else(String::new, |close| format!("; did you mean `{close}`?"));
         return Err(format!("`{text}` is neither `deterministic` nor a limit on a metric{close}"));
     };
     let metric = Metric::parse(left.trim()).ok_or_else(|| format!("there is no metric `{}`", left.trim()))?;
     let (right, strictly) = right.strip_prefix('=').map_or((right, 1), |right| (right, 0));
     let right = right.trim();
     let digits = right.find(|c: char| !(c.is_ascii_digit() || c == '_')).unwrap_or(right.len());
-    let number: u64 = right[..digits].replace('_', "").parse().map_err(|_| format!("`{right}` is not a whole number and a unit"))?;
+    let number: u64 = right[..digits]
+        .replace('_', "")
+        .parse()
+        .map_err(|_| format!("`{right}` is not a whole number and a unit"))?;
     let units: &[(&str, u64)] = match metric {
-        Metric::Workspace => &[("", 1), ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("KB", 1000), ("MB", 1_000_000), ("GB", 1_000_000_000)],
+        Metric::Workspace => &[
+            ("", 1),
+            ("B", 1),
+            ("KiB", 1 << 10),
+            ("MiB", 1 << 20),
+            ("GiB", 1 << 30),
+            ("KB", 1000),
+            ("MB", 1_000_000),
+            ("GB", 1_000_000_000),
+        ],
         Metric::Time => &[("ns", 1), ("us", 1000), ("ms", 1_000_000), ("s", 1_000_000_000)],
         Metric::Energy => &[("nJ", 1), ("uJ", 1000), ("mJ", 1_000_000), ("J", 1_000_000_000)],
         Metric::Registers => &[("", 1)],
     };
     let unit = right[digits..].trim();
     let Some((_, factor)) = units.iter().find(|(name, _)| *name == unit) else {
-        let known: Vec<String> = units.iter().filter(|(name, _)| !name.is_empty()).map(|(name, _)| format!("`{name}`")).collect();
-        let known = if known.is_empty() { "it has none".to_owned() } else { format!("its units are {}", known.join(", ")) };
+        let known: Vec<String> =
+            units.iter().filter(|(name, _)| !name.is_empty()).map(|(name, _)| format!("`{name}`")).collect();
+        let known = if known.is_empty() {
+            "it has none".to_owned()
+        } else {
+            format!("its units are {}", known.join(", "))
+        };
         return Err(format!("`{unit}` is no unit of {metric}: {known}"));
     };
-    let limit = number.checked_mul(*factor).and_then(|limit| limit.checked_sub(strictly)).filter(|&limit| limit <= i64::MAX as u64);
-    limit.map(|limit| Requirement::AtMost { metric, limit }).ok_or_else(|| format!("`{right}` is not possible or does not fit 63 bits"))
+    let limit = number
+        .checked_mul(*factor)
+        .and_then(|limit| limit.checked_sub(strictly))
+        .filter(|&limit| limit <= i64::MAX as u64);
+    limit
+        .map(|limit| Requirement::AtMost { metric, limit })
+        .ok_or_else(|| format!("`{right}` is not possible or does not fit 63 bits"))
 }
 
 /// `[targets]`: arch.
@@ -550,7 +641,11 @@ fn targets(reader: &mut Reader, root: &Section<'_>) -> Vec<Arch> {
         }
     }
     if entry.value.as_array().is_some_and(|array| array.iter().next().is_none()) {
-        let problem = Problem::OutOfRange { key: "arch".into(), value: "[]".into(), wanted: "one architecture or more".into() };
+        let problem = Problem::OutOfRange {
+            key: "arch".into(),
+            value: "[]".into(),
+            wanted: "one architecture or more".into(),
+        };
         reader.note(entry.span, problem);
     }
     targets.sort();
@@ -559,7 +654,9 @@ fn targets(reader: &mut Reader, root: &Section<'_>) -> Vec<Arch> {
 
 /// `[search]`: seed, seconds, candidates, hints.
 fn search(reader: &mut Reader, root: &Section<'_>) -> Search {
-    let Some(section) = section(reader, root, "search", &["seed", "seconds", "candidates", "hints"]) else { return Search::default() };
+    let Some(section) = section(reader, root, "search", &["seed", "seconds", "candidates", "hints"]) else {
+        return Search::default();
+    };
     let mut search = Search {
         seed: section.get("seed").and_then(|entry| reader.integer(entry, 0)),
         candidates: section.get("candidates").and_then(|entry| reader.integer(entry, 1)),
@@ -568,7 +665,11 @@ fn search(reader: &mut Reader, root: &Section<'_>) -> Search {
     if let Some(entry) = section.get("seconds") {
         search.seconds = reader.number(entry);
         if let Some(seconds) = search.seconds.filter(|seconds| !(seconds.is_finite() && *seconds > 0.0)) {
-            let problem = Problem::OutOfRange { key: "seconds".into(), value: seconds.to_string(), wanted: "a finite number above 0".into() };
+            let problem = Problem::OutOfRange {
+                key: "seconds".into(),
+                value: seconds.to_string(),
+                wanted: "a finite number above 0".into(),
+            };
             reader.note(entry.span, problem);
         }
     }

@@ -25,7 +25,9 @@ pub fn find_in_file(source: &str) -> Result<Vec<Found>, syn::Error> {
 /// Blanks a `#!/…` line, keeping the numbers of lines.
 fn without_shebang(source: &str) -> &str {
     match source.strip_prefix("#!") {
-        Some(rest) if !rest.trim_start().starts_with('[') => source.find('\n').map_or("", |end| &source[end..]),
+        Some(rest) if !rest.trim_start().starts_with('[') => {
+            source.find('\n').map_or("", |end| &source[end..])
+        }
         _ => source,
     }
 }
@@ -66,7 +68,11 @@ fn walk(tokens: TokenStream, modules: &mut Vec<String>, found: &mut Vec<Found>) 
 /// The index behind the outer attribute that starts at `at`.
 fn attribute_end(tokens: &[TokenTree], at: usize) -> Option<usize> {
     match (tokens.get(at)?, tokens.get(at + 1)?) {
-        (TokenTree::Punct(hash), TokenTree::Group(group)) if hash.as_char() == '#' && group.delimiter() == Delimiter::Bracket => Some(at + 2),
+        (TokenTree::Punct(hash), TokenTree::Group(group))
+            if hash.as_char() == '#' && group.delimiter() == Delimiter::Bracket =>
+        {
+            Some(at + 2)
+        }
         _ => None,
     }
 }
@@ -91,9 +97,15 @@ fn annotated(tokens: &[TokenTree], attributes: usize, modules: &[String]) -> Opt
     if !is_annotated {
         return None;
     }
-    let end = attributes + tokens[attributes..].iter().position(|token| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ';'))?;
+    let end = attributes
+        + tokens[attributes..]
+            .iter()
+            .position(|token| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ';'))?;
     let mut item: ForeignItemFn = syn::parse2(tokens[..=end].iter().cloned().collect()).ok()?;
-    let index = item.attrs.iter().position(|attribute| attribute.path().segments.last().is_some_and(|last| last.ident == ATTRIBUTE))?;
+    let index = item
+        .attrs
+        .iter()
+        .position(|attribute| attribute.path().segments.last().is_some_and(|last| last.ident == ATTRIBUTE))?;
     let attribute = item.attrs.remove(index);
     let line = attribute.pound_token.spans[0].start().line;
     let attr = match &attribute.meta {

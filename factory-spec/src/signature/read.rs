@@ -36,7 +36,10 @@ impl Parse for Setting {
 pub fn read_attribute(tokens: TokenStream) -> Result<Attribute, Vec<Mismatch>> {
     let whole = tokens.span();
     let settings = Punctuated::<Setting, Token![,]>::parse_terminated.parse2(tokens).map_err(|error| {
-        vec![Mismatch::new(error.span(), format!("{error}; write `#[kernel_factory(spec = \"kernels/name.toml\")]`"))]
+        vec![Mismatch::new(
+            error.span(),
+            format!("{error}; write `#[kernel_factory(spec = \"kernels/name.toml\")]`"),
+        )]
     })?;
     let mut mismatches = Vec::new();
     let (mut spec, mut krate, mut bindings) = (None, None, BTreeMap::new());
@@ -56,16 +59,24 @@ pub fn read_attribute(tokens: TokenStream) -> Result<Attribute, Vec<Mismatch>> {
                 }
                 None => {
                     let known = DType::ALL.map(DType::name).join(", ");
-                    mismatches.push(Mismatch::new(value.span(), format!("there is no dtype `{}`; there are {known}", value.value())));
+                    mismatches.push(Mismatch::new(
+                        value.span(),
+                        format!("there is no dtype `{}`; there are {known}", value.value()),
+                    ));
                 }
             },
         }
     }
     if spec.is_none() {
-        mismatches.push(Mismatch::new(whole, "`spec` is missing; write `#[kernel_factory(spec = \"kernels/name.toml\")]`"));
+        mismatches.push(Mismatch::new(
+            whole,
+            "`spec` is missing; write `#[kernel_factory(spec = \"kernels/name.toml\")]`",
+        ));
     }
     match spec {
-        Some((spec, spec_span)) if mismatches.is_empty() => Ok(Attribute { spec, spec_span, bindings, krate }),
+        Some((spec, spec_span)) if mismatches.is_empty() => {
+            Ok(Attribute { spec, spec_span, bindings, krate })
+        }
         _ => Err(mismatches),
     }
 }
@@ -77,8 +88,12 @@ pub fn parse_item(tokens: TokenStream) -> Result<syn::ForeignItemFn, Vec<Mismatc
         let message = "a kernel's function has no body: end it with `;`, its spec says what it computes";
         return Err(vec![Mismatch::new(function.block.span(), message)]);
     }
-    syn::parse2(tokens)
-        .map_err(|error| vec![Mismatch::new(error.span(), format!("{error}; `#[kernel_factory]` goes on a function without a body"))])
+    syn::parse2(tokens).map_err(|error| {
+        vec![Mismatch::new(
+            error.span(),
+            format!("{error}; `#[kernel_factory]` goes on a function without a body"),
+        )]
+    })
 }
 
 /// Reads a bodiless function. All that is wrong with it is reported at once.
@@ -90,18 +105,30 @@ pub fn read(item: &syn::ForeignItemFn) -> Result<Signature, Vec<Mismatch>> {
         refuse(token.span(), "a kernel's function cannot be `const`: it launches at run time");
     }
     if let Some(token) = &signature.asyncness {
-        refuse(token.span(), "a kernel's function cannot be `async`: a launch returns at once anyway, and streams order the work");
+        refuse(
+            token.span(),
+            "a kernel's function cannot be `async`: a launch returns at once anyway, and streams order the work",
+        );
     }
     let safety = signature.safety.to_token_stream();
     if !safety.is_empty() {
-        refuse(safety.span(), "a kernel's function cannot be `unsafe` or `safe`: its wrapper checks everything it relies on");
+        refuse(
+            safety.span(),
+            "a kernel's function cannot be `unsafe` or `safe`: its wrapper checks everything it relies on",
+        );
     }
     if let Some(abi) = &signature.abi {
-        refuse(abi.span(), "a kernel's function cannot be `extern`: it is a Rust function that launches a kernel");
+        refuse(
+            abi.span(),
+            "a kernel's function cannot be `extern`: it is a Rust function that launches a kernel",
+        );
     }
     if !signature.generics.params.is_empty() || signature.generics.where_clause.is_some() {
         let span = signature.generics.params.span();
-        refuse(span, "a kernel's function cannot be generic: each kernel is verified for its own dtypes; write one function for each, and bind the spec's dtype variable in its attribute");
+        refuse(
+            span,
+            "a kernel's function cannot be generic: each kernel is verified for its own dtypes; write one function for each, and bind the spec's dtype variable in its attribute",
+        );
     }
     if let Some(variadic) = &signature.variadic {
         refuse(variadic.span(), "a kernel's function takes a fixed number of arguments");
@@ -109,14 +136,21 @@ pub fn read(item: &syn::ForeignItemFn) -> Result<Signature, Vec<Mismatch>> {
     if let ReturnType::Type(_, ty) = &signature.output
         && !returns_nothing(ty)
     {
-        refuse(ty.span(), "a kernel returns nothing but whether it was launched: leave the type out, or write `-> factory_runtime::Result<()>`; results go into `&mut` arguments");
+        refuse(
+            ty.span(),
+            "a kernel returns nothing but whether it was launched: leave the type out, or write `-> factory_runtime::Result<()>`; results go into `&mut` arguments",
+        );
     }
     let mut args: Vec<SignatureArg> = Vec::new();
     for (index, input) in signature.inputs.iter().enumerate() {
         match argument(input, index) {
             Ok(arg) => {
                 if args.iter().any(|other| other.name == arg.name) {
-                    mismatches.push(Mismatch::of_arg(arg.span, index, format!("the name `{}` is used twice", arg.name)));
+                    mismatches.push(Mismatch::of_arg(
+                        arg.span,
+                        index,
+                        format!("the name `{}` is used twice", arg.name),
+                    ));
                 }
                 args.push(arg);
             }
@@ -147,10 +181,18 @@ fn returns_nothing(ty: &Type) -> bool {
 
 fn argument(input: &FnArg, index: usize) -> Result<SignatureArg, Mismatch> {
     let FnArg::Typed(typed) = input else {
-        return Err(Mismatch::of_arg(input.span(), index, "a kernel's function has no `self`: its tensors are arguments of their own"));
+        return Err(Mismatch::of_arg(
+            input.span(),
+            index,
+            "a kernel's function has no `self`: its tensors are arguments of their own",
+        ));
     };
     let Pat::Ident(pattern) = &*typed.pat else {
-        return Err(Mismatch::of_arg(typed.pat.span(), index, "an argument needs a plain name, that of the spec's argument"));
+        return Err(Mismatch::of_arg(
+            typed.pat.span(),
+            index,
+            "an argument needs a plain name, that of the spec's argument",
+        ));
     };
     if pattern.by_ref.is_some() || pattern.mutability.is_some() || pattern.subpat.is_some() {
         let message = "an argument needs a plain name: for an output write `name: &mut Tensor<…>`";
@@ -165,10 +207,14 @@ fn arg_type(ty: &Type) -> Result<ArgTy, String> {
         Type::Paren(inner) => arg_type(&inner.elem),
         Type::Group(inner) => arg_type(&inner.elem),
         Type::Reference(reference) => match generic(&reference.elem) {
-            Some((name, element)) if name == "Tensor" => {
-                Ok(ArgTy::Tensor { dtype: element_type(element)?, mutable: reference.mutability.is_some(), view: false })
+            Some((name, element)) if name == "Tensor" => Ok(ArgTy::Tensor {
+                dtype: element_type(element)?,
+                mutable: reference.mutability.is_some(),
+                view: false,
+            }),
+            Some((name, _)) if name == "TensorRef" || name == "TensorMut" => {
+                Err(format!("`{name}` is a view already: pass it by value"))
             }
-            Some((name, _)) if name == "TensorRef" || name == "TensorMut" => Err(format!("`{name}` is a view already: pass it by value")),
             _ => Err(refusal(ty)),
         },
         _ => match generic(ty) {
@@ -177,7 +223,9 @@ fn arg_type(ty: &Type) -> Result<ArgTy, String> {
             }
             Some((name, element)) if name == "Tensor" => {
                 let dtype = element_type(element)?;
-                Err(format!("a tensor is passed by reference: write `&Tensor<{dtype}>`, or `&mut Tensor<{dtype}>` for an output"))
+                Err(format!(
+                    "a tensor is passed by reference: write `&Tensor<{dtype}>`, or `&mut Tensor<{dtype}>` for an output"
+                ))
             }
             _ => element_type(ty).map(|dtype| ArgTy::Scalar { dtype }).map_err(|_| refusal(ty)),
         },
@@ -186,7 +234,9 @@ fn arg_type(ty: &Type) -> Result<ArgTy, String> {
 
 fn refusal(ty: &Type) -> String {
     let text = ty.to_token_stream().to_string();
-    format!("a kernel does not take `{text}`: write `&Tensor<T>`, `&mut Tensor<T>`, `TensorRef<'_, T>`, `TensorMut<'_, T>`, or a number such as `f32`")
+    format!(
+        "a kernel does not take `{text}`: write `&Tensor<T>`, `&mut Tensor<T>`, `TensorRef<'_, T>`, `TensorMut<'_, T>`, or a number such as `f32`"
+    )
 }
 
 /// The last name of a path with one type argument, and that argument. Lifetimes may stand beside it.
@@ -207,11 +257,19 @@ fn generic(ty: &Type) -> Option<(&Ident, &Type)> {
 /// The dtype whose name a path ends in.
 fn element_type(ty: &Type) -> Result<DType, String> {
     let name = match ty {
-        Type::Path(path) => path.path.segments.last().filter(|last| last.arguments.is_none()).map(|last| last.ident.to_string()),
+        Type::Path(path) => path
+            .path
+            .segments
+            .last()
+            .filter(|last| last.arguments.is_none())
+            .map(|last| last.ident.to_string()),
         _ => None,
     };
     name.and_then(|name| DType::parse(&name)).ok_or_else(|| {
         let known = DType::ALL.map(DType::name).join(", ");
-        format!("`{}` is no element type: there are {known}, and aliases are not looked through", ty.to_token_stream())
+        format!(
+            "`{}` is no element type: there are {known}, and aliases are not looked through",
+            ty.to_token_stream()
+        )
     })
 }

@@ -46,7 +46,8 @@ impl CompiledExpr {
 
     /// The value, where `values` stand in the order of the names given to [`SizeExpr::compile`].
     pub fn eval(&self, values: &[i64]) -> Result<i64, EvalError> {
-        let value = |index: u32| values.get(index as usize).copied().ok_or(EvalError::MissingValue(index as usize));
+        let value =
+            |index: u32| values.get(index as usize).copied().ok_or(EvalError::MissingValue(index as usize));
         match *self.code {
             [Code::Constant(constant)] => return Ok(constant),
             [Code::Value(index)] => return value(index),
@@ -92,7 +93,10 @@ fn emit(expr: &SizeExpr, names: &[&str], depth: usize, code: &mut Vec<Code>) -> 
     match expr {
         SizeExpr::Constant(value) => code.push(Code::Constant(*value)),
         SizeExpr::Size(name) => {
-            let index = names.iter().position(|known| known == name).ok_or_else(|| CompileError::UnknownSize(name.clone()))?;
+            let index = names
+                .iter()
+                .position(|known| known == name)
+                .ok_or_else(|| CompileError::UnknownSize(name.clone()))?;
             code.push(Code::Value(index as u32));
         }
         SizeExpr::Unary(op, a) => {

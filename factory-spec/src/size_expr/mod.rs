@@ -286,7 +286,9 @@ impl SizeBinary {
             SizeBinary::Add => a.checked_add(b),
             SizeBinary::Sub => a.checked_sub(b),
             SizeBinary::Mul => a.checked_mul(b),
-            SizeBinary::Div | SizeBinary::Rem | SizeBinary::CeilDiv if b == 0 => return Err(EvalError::DivisionByZero),
+            SizeBinary::Div | SizeBinary::Rem | SizeBinary::CeilDiv if b == 0 => {
+                return Err(EvalError::DivisionByZero);
+            }
             SizeBinary::Div => a.checked_div(b),
             // The remainder by -1 is 0 for every number, also where the quotient overflows.
             SizeBinary::Rem => Some(a.wrapping_rem(b)),
@@ -318,6 +320,8 @@ impl Serialize for SizeExpr {
 impl<'de> Deserialize<'de> for SizeExpr {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SizeExpr, D::Error> {
         let text = String::deserialize(deserializer)?;
-        SizeExpr::parse(&text).map_err(|error| serde::de::Error::custom(format_args!("`{text}` is not a size expression: {error}")))
+        SizeExpr::parse(&text).map_err(|error| {
+            serde::de::Error::custom(format_args!("`{text}` is not a size expression: {error}"))
+        })
     }
 }

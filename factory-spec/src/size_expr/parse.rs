@@ -4,7 +4,7 @@ use super::{SizeBinary, SizeExpr, SizeExprError, SizeUnary};
 
 /// Nesting and length are bounded so that no text can exhaust the stack.
 const MAX_NESTING: usize = 64;
-const MAX_TOKENS: usize = 2000;
+const MAX_TOKENS: usize = 600;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Token<'a> {
@@ -28,7 +28,9 @@ pub(super) fn parse(text: &str) -> Result<SizeExpr, SizeExprError> {
     let expr = parser.expression(0)?;
     match parser.peek() {
         Token::End => Ok(expr),
-        Token::Symbol("==" | "!=" | "<" | "<=" | ">" | ">=") => Err(parser.error("comparisons do not chain; join two with `and`")),
+        Token::Symbol("==" | "!=" | "<" | "<=" | ">" | ">=") => {
+            Err(parser.error("comparisons do not chain; join two with `and`"))
+        }
         _ => Err(parser.unexpected("an operator or the end")),
     }
 }
@@ -66,7 +68,11 @@ fn tokens(text: &str) -> Result<Vec<(Token<'_>, usize, usize)>, SizeExprError> {
         tokens.push((token, at, len));
         at += len;
         if tokens.len() > MAX_TOKENS {
-            return Err(SizeExprError { offset: at, len: 0, message: format!("the expression has more than {MAX_TOKENS} tokens") });
+            return Err(SizeExprError {
+                offset: at,
+                len: 0,
+                message: format!("the expression has more than {MAX_TOKENS} tokens"),
+            });
         }
     }
     tokens.push((Token::End, text.len(), 0));
@@ -127,7 +133,10 @@ impl<'a> Parser<'a> {
         Err(self.unexpected(&format!("`{symbol}`")))
     }
 
-    fn nested(&mut self, read: impl FnOnce(&mut Self) -> Result<SizeExpr, SizeExprError>) -> Result<SizeExpr, SizeExprError> {
+    fn nested(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<SizeExpr, SizeExprError>,
+    ) -> Result<SizeExpr, SizeExprError> {
         if self.nesting == MAX_NESTING {
             return Err(self.error(format!("the expression nests deeper than {MAX_NESTING} levels")));
         }
@@ -142,7 +151,9 @@ impl<'a> Parser<'a> {
         let mut left = self.nested(|parser| parser.prefix(least))?;
         // `1 < 2 < 3` stops at the second comparison, for the caller to complain about.
         let mut most = u8::MAX;
-        while let Some((op, binds, chains)) = infix(self.peek()).filter(|&(_, binds, _)| binds >= least && binds <= most) {
+        while let Some((op, binds, chains)) =
+            infix(self.peek()).filter(|&(_, binds, _)| binds >= least && binds <= most)
+        {
             self.advance();
             let right = self.expression(binds + 1)?;
             left = SizeExpr::Binary(op, Box::new(left), Box::new(right));
@@ -163,7 +174,9 @@ impl<'a> Parser<'a> {
             Token::Symbol("-") => {
                 self.advance();
                 if let Token::Number(number) = self.peek() {
-                    let value = 0i64.checked_sub_unsigned(number).ok_or_else(|| self.error("the number does not fit 64 bits"))?;
+                    let value = 0i64
+                        .checked_sub_unsigned(number)
+                        .ok_or_else(|| self.error("the number does not fit 64 bits"))?;
                     self.advance();
                     return Ok(SizeExpr::Constant(value));
                 }
@@ -177,7 +190,8 @@ impl<'a> Parser<'a> {
     fn atom(&mut self) -> Result<SizeExpr, SizeExprError> {
         match self.peek() {
             Token::Number(number) => {
-                let value = i64::try_from(number).map_err(|_| self.error("the number does not fit 64 bits"))?;
+                let value =
+                    i64::try_from(number).map_err(|_| self.error("the number does not fit 64 bits"))?;
                 self.advance();
                 Ok(SizeExpr::Constant(value))
             }
@@ -187,7 +201,9 @@ impl<'a> Parser<'a> {
                 self.expect(")")?;
                 Ok(expr)
             }
-            Token::Name("and" | "or" | "not") | Token::Symbol(_) | Token::End => Err(self.unexpected("a size, a number or `(`")),
+            Token::Name("and" | "or" | "not") | Token::Symbol(_) | Token::End => {
+                Err(self.unexpected("a size, a number or `(`"))
+            }
             Token::Name(name) if self.tokens[self.next + 1].0 == Token::Symbol("(") => self.call(name),
             Token::Name(name) => {
                 self.advance();
@@ -199,7 +215,8 @@ impl<'a> Parser<'a> {
     fn call(&mut self, name: &str) -> Result<SizeExpr, SizeExprError> {
         const FUNCTIONS: [&str; 4] = ["ceil_div", "min", "max", "next_pow2"];
         if !FUNCTIONS.contains(&name) {
-            let close = crate::error::did_you_mean(name, FUNCTIONS).map_or_else(String::new, |close| format!("; did you mean `{close}`?"));
+            let close = crate::error::did_you_mean(name, FUNCTIONS)
+                .map_or_else(String::new, |close| format!("; did you mean `{close}`?"));
             return Err(self.error(format!("there is no function `{name}`{close}")));
         }
         let (_, offset, _) = self.tokens[self.next];
@@ -212,7 +229,11 @@ impl<'a> Parser<'a> {
         }
         self.expect(")")?;
         let wrong = |wanted: &str| {
-            Err(SizeExprError { offset, len: name.len(), message: format!("`{name}` takes {wanted}, found {}", operands.len()) })
+            Err(SizeExprError {
+                offset,
+                len: name.len(),
+                message: format!("`{name}` takes {wanted}, found {}", operands.len()),
+            })
         };
         match (name, operands.len()) {
             ("next_pow2", 1) | ("ceil_div", 2) | ("min" | "max", 2..) => {}
