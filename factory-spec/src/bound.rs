@@ -143,7 +143,6 @@ impl Role {
 
 /// What the outputs are.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one a spec")]
 pub enum Reference {
     /// A program over named sizes
     Program(Program),

@@ -177,7 +177,7 @@ pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
     known
         .into_iter()
         .map(|name| (distance(&written.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|&(distance, name)| distance <= limit && distance < written.chars().count())
+        .filter(|&(distance, _)| distance <= limit && distance < written.chars().count())
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, name)| name)
 }

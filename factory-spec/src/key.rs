@@ -6,6 +6,23 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 /// A SHA-256 digest that names a meaning or a search.
+///
+/// Both are digests of a canonical text ([`BoundSpec::canonical`](crate::BoundSpec::canonical)), the same on every
+/// machine; its first line has the version of its form.
+///
+/// | | `meaning` | `key` |
+/// | --- | --- | --- |
+/// | sizes with their bounds, constraints | yes | yes |
+/// | arguments: order, names, dtypes after binding, shapes, roles, values of scalars | yes | yes |
+/// | the program as its graph; or the C function's name, its text, and the order of the sizes, which it gets by position | yes | yes |
+/// | `[correct]`: cases, kinds of inputs, tolerance | yes | yes |
+/// | `[better]`: minimize, over, require | no | yes |
+/// | `[targets]` | no | yes |
+/// | name, doc, comments, spelling, order of tables, keys, sizes, cases and statements, names of locals, unused statements, names of dtype variables, `[search]`, paths | no | no |
+///
+/// A winner is stored under its `key`: another thing to minimise may have another winner. What was proved correct under
+/// one `key` is correct under every other of the same `meaning`. The order of operands is meaning, since the oracle's
+/// bits depend on it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key([u8; 32]);
 

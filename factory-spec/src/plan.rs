@@ -362,7 +362,7 @@ impl Variant {
     fn check_launch(&self, spec: &BoundSpec, launch: &LaunchPlan, place: &Place) -> Result<(), PlanError> {
         let first = launch.entry.chars().next();
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$');
-        if !first.is_some_and(|c| !c.is_ascii_digit()) || !launch.entry.chars().all(word) {
+        if first.is_none_or(|c| c.is_ascii_digit()) || !launch.entry.chars().all(word) {
             return Err(PlanError::Entry { place: place.clone(), entry: launch.entry.clone() });
         }
         for expr in launch.grid.iter().chain([&launch.shared_bytes]) {

@@ -350,6 +350,7 @@ fn arg(
 
 /// `[reference]`: a program, or a C file and a function in it.
 fn reference(reader: &mut Reader, root: &Section<'_>) -> Option<WrittenReference> {
+    let before = reader.errors.len();
     let Some(section) = section(reader, root, "reference", &["program", "c", "function"]) else {
         if root.get("reference").is_none() {
             reader.missing(root, "[reference]", "`[reference]` and below it `program = '''…'''`");
@@ -400,7 +401,10 @@ fn reference(reader: &mut Reader, root: &Section<'_>) -> Option<WrittenReference
             }))
         }
         _ => {
-            reader.note(section.span, Problem::WhichReference);
+            // A misspelt key is complained about already.
+            if reader.errors.len() == before {
+                reader.note(section.span, Problem::WhichReference);
+            }
             None
         }
     }

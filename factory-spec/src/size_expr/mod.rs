@@ -25,7 +25,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use compile::{CompileError, CompiledExpr};
 
-/// An integer expression over size names; see the [module's table](crate::SizeExpr#the-language).
+/// An integer expression over size names; see [the language](#the-language).
 ///
 /// # The language
 ///

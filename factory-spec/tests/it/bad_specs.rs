@@ -407,7 +407,7 @@ fn overflow() {
     );
     mistake(
         "{ m = 5, n = 4096 }",
-        "{ m = 1000000000000000, n = 4096 }",
+        "{ m = 10000000000000000, n = 4096 }",
         "{ m = 1000",
         "this case overflows: argument `x` would have more than 2^63 bytes",
         hint,
@@ -589,7 +589,7 @@ fn program_syntax_places() {
 fn program_names() {
     in_program("y = sum(xx, n)", "xx", "there is no value `xx`", "did you mean `x`?");
     in_program("y = summ(x, n)", "summ", "there is no function `summ`", "did you mean `sum`?");
-    in_program("y = sum(cast(x, b16), n)", "b16", "there is no dtype `b16`", "did you mean `bf16`?");
+    in_program("y = sum(cast(x, bf61), n)", "bf61", "there is no dtype `bf61`", "did you mean `bf16`?");
     in_program("y = sum(x, x)", "x)", "`sum` takes the name of a size here", "the sizes are `m`, `n`, `k`");
 }
 
