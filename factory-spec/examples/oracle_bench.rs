@@ -25,8 +25,16 @@ fn main() {
     let m = elements / n;
     for (name, program) in PROGRAMS {
         // Only what the program reads may be declared.
-        let b = if program.contains('b') && program.contains("* b") { "[[arg]]\nname = \"b\"\ndtype = \"bf16\"\nshape = [\"m\", \"n\"]\n" } else { "" };
-        let w = if program.contains('w') { "[[arg]]\nname = \"w\"\ndtype = \"f32\"\nshape = [\"n\"]\n" } else { "" };
+        let b = if program.contains('b') && program.contains("* b") {
+            "[[arg]]\nname = \"b\"\ndtype = \"bf16\"\nshape = [\"m\", \"n\"]\n"
+        } else {
+            ""
+        };
+        let w = if program.contains('w') {
+            "[[arg]]\nname = \"w\"\ndtype = \"f32\"\nshape = [\"n\"]\n"
+        } else {
+            ""
+        };
         let text = format!(
             "[kernel]\nname = \"bench\"\n[sizes]\nm = {{ min = 1 }}\nn = {{ min = 1 }}\n\
              [[arg]]\nname = \"a\"\ndtype = \"bf16\"\nshape = [\"m\", \"n\"]\n{b}{w}\
@@ -40,7 +48,8 @@ fn main() {
             .unwrap_or_else(|error| panic!("{error:?}"));
         let free = BTreeMap::from([("m".to_owned(), m as u64), ("n".to_owned(), n as u64)]);
         let sizes = spec.size_values(&free).expect("sizes of the domain");
-        let kinds = BTreeMap::from([("a".to_owned(), InputKind::Uniform), ("b".to_owned(), InputKind::Uniform)]);
+        let kinds =
+            BTreeMap::from([("a".to_owned(), InputKind::Uniform), ("b".to_owned(), InputKind::Uniform)]);
         let drawing = Instant::now();
         let inputs = draw_inputs(&spec, &Case { sizes: sizes.clone(), kinds, seed: 1 });
         let drawing = drawing.elapsed().as_secs_f64();

@@ -31,10 +31,14 @@ pub enum Refused {
     #[error("the reference could not be evaluated")]
     Oracle(#[from] OracleError),
     /// No case was drawn that could show anything
-    #[error("no case with any output element could be drawn\n\nhint: add sizes to `cases` in [correct], or allow smaller ones in [sizes]")]
+    #[error(
+        "no case with any output element could be drawn\n\nhint: add sizes to `cases` in [correct], or allow smaller ones in [sizes]"
+    )]
     NoCases,
     /// A trivial answer passes
-    #[error("output `{output}`: {answer} passes all {cases} cases\n\nhint: tighten `tolerance` or add kinds of `inputs` in [correct] that such an answer fails, or remove the output")]
+    #[error(
+        "output `{output}`: {answer} passes all {cases} cases\n\nhint: tighten `tolerance` or add kinds of `inputs` in [correct] that such an answer fails, or remove the output"
+    )]
     Trivial {
         /// The output
         output: String,
@@ -44,7 +48,9 @@ pub enum Refused {
         cases: usize,
     },
     /// An operand can be ignored
-    #[error("{what} `{operand}` changes no output of any of {cases} cases by more than is tolerated\n\nhint: {hint}")]
+    #[error(
+        "{what} `{operand}` changes no output of any of {cases} cases by more than is tolerated\n\nhint: {hint}"
+    )]
     NoInfluence {
         /// The operand
         operand: String,
@@ -80,7 +86,8 @@ pub fn admit_with(spec: &BoundSpec, seed: u64) -> Result<Admission, Refused> {
     let mut admission = Admission { cases: examples.len(), ..Admission::default() };
     for (id, output) in spec.outputs() {
         for answer in answers(spec, id, output, &examples) {
-            let passed = examples.iter().all(|example| example.passes(spec, id, &answer.values(spec, id, example)));
+            let passed =
+                examples.iter().all(|example| example.passes(spec, id, &answer.values(spec, id, example)));
             if passed {
                 return Err(Refused::Trivial {
                     output: output.name.clone(),
@@ -159,7 +166,13 @@ impl Answer {
 
 fn answers(spec: &BoundSpec, id: ArgId, output: &Arg, examples: &[Example]) -> Vec<Answer> {
     let mean = |examples: &[&Example]| {
-        let finite = || examples.iter().filter_map(|example| example.expected.get(id)).flatten().filter(|value| value.is_finite());
+        let finite = || {
+            examples
+                .iter()
+                .filter_map(|example| example.expected.get(id))
+                .flatten()
+                .filter(|value| value.is_finite())
+        };
         finite().sum::<f64>() / finite().count().max(1) as f64
     };
     let mut answers = vec![Answer::Constant(0.0), Answer::Constant(1.0)];
@@ -171,7 +184,9 @@ fn answers(spec: &BoundSpec, id: ArgId, output: &Arg, examples: &[Example]) -> V
     }
     // At sizes with only one case, a constant says nothing about what varies with the inputs.
     if by_sizes.values().any(|examples| examples.len() > 1) {
-        answers.push(Answer::BySizes(by_sizes.into_iter().map(|(sizes, examples)| (sizes, mean(&examples))).collect()));
+        answers.push(Answer::BySizes(
+            by_sizes.into_iter().map(|(sizes, examples)| (sizes, mean(&examples))).collect(),
+        ));
     }
     let copies = spec
         .inputs()
@@ -182,7 +197,12 @@ fn answers(spec: &BoundSpec, id: ArgId, output: &Arg, examples: &[Example]) -> V
 }
 
 /// Whether replacing an operand is noticed in any case.
-fn has_influence(spec: &BoundSpec, id: ArgId, operand: &Arg, examples: &[Example]) -> Result<bool, OracleError> {
+fn has_influence(
+    spec: &BoundSpec,
+    id: ArgId,
+    operand: &Arg,
+    examples: &[Example],
+) -> Result<bool, OracleError> {
     for example in examples {
         for values in replacements(spec, id, operand, example) {
             let mut inputs = example.inputs.clone();
@@ -229,7 +249,13 @@ fn no_influence(operand: &Arg, cases: usize) -> Refused {
             ),
         )
     } else {
-        ("operand", format!("remove `{}`, tighten `tolerance`, or add kinds of `inputs` in [correct] at which it matters", operand.name))
+        (
+            "operand",
+            format!(
+                "remove `{}`, tighten `tolerance`, or add kinds of `inputs` in [correct] at which it matters",
+                operand.name
+            ),
+        )
     };
     Refused::NoInfluence { operand: operand.name.clone(), what, cases, hint }
 }

@@ -19,7 +19,9 @@ use crate::{BoundSpec, CReference, SizeValues};
 #[non_exhaustive]
 pub enum CReferenceError {
     /// There is no compiler for this system
-    #[error("no C compiler was found for the reference `{file}`: {reason}\n\nhint: install one (`cc`, `gcc` or `clang`) or name it in the environment variable `CC`")]
+    #[error(
+        "no C compiler was found for the reference `{file}`: {reason}\n\nhint: install one (`cc`, `gcc` or `clang`) or name it in the environment variable `CC`"
+    )]
     NoCompiler {
         /// The source
         file: String,
@@ -87,13 +89,12 @@ pub(crate) fn call(
     };
     let name = CString::new(reference.function.as_str()).map_err(|_| missing())?;
     // SAFETY: that the function has this signature is what the spec's documentation asks of its author.
-    let function = unsafe { compiled.library.get::<Function>(name.as_bytes_with_nul()) }.map_err(|_| missing())?;
+    let function =
+        unsafe { compiled.library.get::<Function>(name.as_bytes_with_nul()) }.map_err(|_| missing())?;
 
     let sizes: Vec<i64> = sizes.0.iter().map(|size| i64::try_from(*size).unwrap_or(i64::MAX)).collect();
-    let inputs: Vec<*const f64> = spec
-        .inputs()
-        .map(|(id, _)| inputs.get(id).map_or(std::ptr::null(), <[f64]>::as_ptr))
-        .collect();
+    let inputs: Vec<*const f64> =
+        spec.inputs().map(|(id, _)| inputs.get(id).map_or(std::ptr::null(), <[f64]>::as_ptr)).collect();
     let pointers: Vec<*mut f64> = spec
         .outputs()
         .map(|(id, _)| outputs.0.get_mut(&id).map_or(std::ptr::null_mut(), Vec::as_mut_ptr))

@@ -91,7 +91,9 @@ pub enum Mismatch {
         why: Why,
     },
     /// Many elements are a little wrong
-    #[error("`{output}`: {measure} is {value:.3e}, above the bound {bound:.3e}; the worst element is at{worst}")]
+    #[error(
+        "`{output}`: {measure} is {value:.3e}, above the bound {bound:.3e}; the worst element is at{worst}"
+    )]
     Norm {
         /// The output
         output: String,
@@ -149,7 +151,9 @@ impl fmt::Display for Why {
             Why::Nan => f.write_str("NaN must be where it is expected, and nowhere else"),
             Why::Infinite => f.write_str("infinities must be where they are expected, and nowhere else"),
             Why::NotEqual => f.write_str("it must be equal"),
-            Why::Relative { error, bound } => write!(f, "relative error {error:.3e}, above the bound {bound:.3e}"),
+            Why::Relative { error, bound } => {
+                write!(f, "relative error {error:.3e}, above the bound {bound:.3e}")
+            }
             Why::Absolute { error, bound } => write!(f, "error {error:.3e}, above the bound {bound:.3e}"),
         }
     }
@@ -205,7 +209,8 @@ pub fn compare(
                 given: bytes.len() as u64,
             });
         }
-        let largest = values.iter().copied().filter(|value| value.is_finite()).fold(0.0, |a: f64, b| a.max(b.abs()));
+        let largest =
+            values.iter().copied().filter(|value| value.is_finite()).fold(0.0, |a: f64, b| a.max(b.abs()));
         let unit = if largest > 2f64.powi(500) { 2f64.powi(-600) } else { 1.0 };
         let output = Output { spec, arg, sizes: &case.sizes, tolerance, unit };
         agreement.outputs.push(output.compare(values, bytes)?);
@@ -266,7 +271,12 @@ impl Output<'_> {
             (Measure::BeyondRounding, error.beyond_rounding, self.tolerance.beyond_rounding),
         ] {
             // Written so that a NaN is above every bound.
-            if let Some(bound) = bound.filter(|bound| !matches!(value.partial_cmp(bound), Some(std::cmp::Ordering::Less | std::cmp::Ordering::Equal))) {
+            if let Some(bound) = bound.filter(|bound| {
+                !matches!(
+                    value.partial_cmp(bound),
+                    Some(std::cmp::Ordering::Less | std::cmp::Ordering::Equal)
+                )
+            }) {
                 return Err(self.norm(measure, value, bound, error.worst));
             }
         }
@@ -289,7 +299,8 @@ impl Output<'_> {
         let count = finite.clone().count().max(1) as f64;
         let mean_square = finite.map(|value| (clamp(*value) * self.unit).powi(2)).sum::<f64>() / count;
         let scale = mean_square.sqrt() / self.unit;
-        let row_noise = (noise.iter().map(|value| value * value).sum::<f64>() / noise.len().max(1) as f64).sqrt();
+        let row_noise =
+            (noise.iter().map(|value| value * value).sum::<f64>() / noise.len().max(1) as f64).sqrt();
 
         let mut squares = Squares::default();
         let (mut worst, mut worst_relative) = (first as u64, -1.0);
@@ -374,7 +385,8 @@ impl Output<'_> {
         if !dtype.is_float() {
             return 0.0;
         }
-        let flushed = if working_precision(dtype) == DType::F64 { 0.0 } else { 4.0 * DType::F32.min_normal() };
+        let flushed =
+            if working_precision(dtype) == DType::F64 { 0.0 } else { 4.0 * DType::F32.min_normal() };
         dtype.min_positive() / 2.0 + flushed
     }
 
@@ -390,7 +402,14 @@ impl Output<'_> {
     }
 
     fn element(&self, index: u64, expected: f64, actual: f64, why: Why) -> Mismatch {
-        Mismatch::Element { output: self.arg.name.clone(), index, place: self.place(index), expected, actual, why }
+        Mismatch::Element {
+            output: self.arg.name.clone(),
+            index,
+            place: self.place(index),
+            expected,
+            actual,
+            why,
+        }
     }
 
     fn norm(&self, measure: Measure, value: f64, bound: f64, worst: u64) -> Mismatch {

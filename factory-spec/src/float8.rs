@@ -86,7 +86,10 @@ mod tests {
 
     /// Every finite number of a format, ascending, by its bits.
     fn finite_magnitudes(decode: fn(u8) -> f32) -> Vec<(u8, f64)> {
-        (0..0x80u8).map(|bits| (bits, f64::from(decode(bits)))).filter(|(_, value)| value.is_finite()).collect()
+        (0..0x80u8)
+            .map(|bits| (bits, f64::from(decode(bits))))
+            .filter(|(_, value)| value.is_finite())
+            .collect()
     }
 
     #[test]

@@ -62,16 +62,28 @@ impl DType {
         out.reserve(values.len() * self.size());
         match self {
             DType::F64 => values.iter().for_each(|value| out.extend_from_slice(&value.to_le_bytes())),
-            DType::F32 => values.iter().for_each(|value| out.extend_from_slice(&(*value as f32).to_le_bytes())),
-            DType::F16 => values.iter().for_each(|value| out.extend_from_slice(&f16_bits(*value).to_le_bytes())),
-            DType::BF16 => values.iter().for_each(|value| out.extend_from_slice(&bf16_bits(*value).to_le_bytes())),
+            DType::F32 => {
+                values.iter().for_each(|value| out.extend_from_slice(&(*value as f32).to_le_bytes()))
+            }
+            DType::F16 => {
+                values.iter().for_each(|value| out.extend_from_slice(&f16_bits(*value).to_le_bytes()))
+            }
+            DType::BF16 => {
+                values.iter().for_each(|value| out.extend_from_slice(&bf16_bits(*value).to_le_bytes()))
+            }
             DType::F8E4M3 => out.extend(values.iter().map(|value| float8::f64_to_e4m3_satfinite(*value))),
             DType::F8E5M2 => out.extend(values.iter().map(|value| float8::f64_to_e5m2_satfinite(*value))),
             DType::I8 => out.extend(values.iter().map(|value| self.round(*value) as i8 as u8)),
             DType::U8 => out.extend(values.iter().map(|value| self.round(*value) as u8)),
-            DType::I32 => values.iter().for_each(|value| out.extend_from_slice(&(self.round(*value) as i32).to_le_bytes())),
-            DType::U32 => values.iter().for_each(|value| out.extend_from_slice(&(self.round(*value) as u32).to_le_bytes())),
-            DType::I64 => values.iter().for_each(|value| out.extend_from_slice(&(self.round(*value) as i64).to_le_bytes())),
+            DType::I32 => values
+                .iter()
+                .for_each(|value| out.extend_from_slice(&(self.round(*value) as i32).to_le_bytes())),
+            DType::U32 => values
+                .iter()
+                .for_each(|value| out.extend_from_slice(&(self.round(*value) as u32).to_le_bytes())),
+            DType::I64 => values
+                .iter()
+                .for_each(|value| out.extend_from_slice(&(self.round(*value) as i64).to_le_bytes())),
         }
     }
 
@@ -87,7 +99,9 @@ impl DType {
             DType::F64 => out.extend(chunks(bytes).map(f64::from_le_bytes)),
             DType::F32 => out.extend(chunks(bytes).map(|raw| f64::from(f32::from_le_bytes(raw)))),
             DType::F16 => out.extend(chunks(bytes).map(|raw| half::f16::from_le_bytes(raw).to_f64())),
-            DType::BF16 => out.extend(chunks(bytes).map(|raw| f64::from(f32::from_bits(u32::from(u16::from_le_bytes(raw)) << 16)))),
+            DType::BF16 => out.extend(
+                chunks(bytes).map(|raw| f64::from(f32::from_bits(u32::from(u16::from_le_bytes(raw)) << 16))),
+            ),
             DType::F8E4M3 => out.extend(bytes.iter().map(|byte| f64::from(float8::e4m3_to_f32(*byte)))),
             DType::F8E5M2 => out.extend(bytes.iter().map(|byte| f64::from(float8::e5m2_to_f32(*byte)))),
             DType::I8 => out.extend(bytes.iter().map(|byte| f64::from(*byte as i8))),
@@ -329,13 +343,18 @@ mod tests {
 
     #[test]
     fn slices_round_as_single_values_do() {
-        let values: Vec<f64> = (0..2000).map(|i| f64::from(i - 1000).powi(7) * 1e-9 + f64::from(i) * 1e-3).collect();
+        let values: Vec<f64> =
+            (0..2000).map(|i| f64::from(i - 1000).powi(7) * 1e-9 + f64::from(i) * 1e-3).collect();
         for dtype in DType::ALL {
             let mut rounded = values.clone();
             dtype.round_slice(&mut rounded);
             for (value, rounded) in values.iter().zip(&rounded) {
                 assert_eq!(dtype.round(*value).to_bits(), rounded.to_bits(), "{dtype:?} {value}");
-                assert_eq!(dtype.round(*rounded), *rounded, "{dtype:?} {value}: rounding twice changes nothing");
+                assert_eq!(
+                    dtype.round(*rounded),
+                    *rounded,
+                    "{dtype:?} {value}: rounding twice changes nothing"
+                );
             }
         }
     }

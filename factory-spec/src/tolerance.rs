@@ -90,13 +90,16 @@ pub fn tolerances_for(
     for precision in [DType::F32, DType::F64] {
         let concerned: Vec<ArgId> = spec
             .outputs()
-            .filter(|(id, arg)| working_precision(arg.dtype) == precision && !is_exact_float(&tolerances, *id, arg.dtype))
+            .filter(|(id, arg)| {
+                working_precision(arg.dtype) == precision && !is_exact_float(&tolerances, *id, arg.dtype)
+            })
             .map(|(id, _)| id)
             .collect();
         if concerned.is_empty() {
             continue;
         }
-        let Some(disturbed) = evaluate_disturbed(spec, &case.sizes, inputs, precision.epsilon(), case.seed)? else {
+        let Some(disturbed) = evaluate_disturbed(spec, &case.sizes, inputs, precision.epsilon(), case.seed)?
+        else {
             return Ok(tolerances);
         };
         for id in concerned {
@@ -168,13 +171,16 @@ fn depth_and_casts(program: &Program, sizes: &SizeValues, output: ArgId, dtype: 
         if !needed[index] {
             continue;
         }
-        let below = node.op.operands().iter().map(|operand: &NodeId| depth[operand.index()]).fold(0.0, f64::max);
+        let below =
+            node.op.operands().iter().map(|operand: &NodeId| depth[operand.index()]).fold(0.0, f64::max);
         let own = match &node.op {
             Op::Cast(dtype, _) => {
                 casts += dtype.epsilon();
                 0.0
             }
-            Op::Unary(UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round, _) => 0.0,
+            Op::Unary(UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round, _) => {
+                0.0
+            }
             Op::Unary(..) => 4.0,
             Op::Binary(..) => 1.0,
             Op::Reduce { op: ReduceOp::Sum | ReduceOp::Mean | ReduceOp::Prod, over, .. } => {

@@ -46,8 +46,12 @@ pub struct Case {
 impl Case {
     /// The sizes and kinds, for people: `m=3 n=8, x: huge`.
     pub fn describe(&self, spec: &BoundSpec) -> String {
-        let sizes: Vec<String> =
-            spec.sizes.iter().zip(&self.sizes.0).map(|(size, value)| format!("{}={value}", size.name)).collect();
+        let sizes: Vec<String> = spec
+            .sizes
+            .iter()
+            .zip(&self.sizes.0)
+            .map(|(size, value)| format!("{}={value}", size.name))
+            .collect();
         let kinds: Vec<String> = self.kinds.iter().map(|(name, kind)| format!("{name}: {kind}")).collect();
         format!("{}; {}; seed {}", sizes.join(" "), kinds.join(", "), self.seed)
     }
@@ -99,14 +103,19 @@ pub fn draw_cases(spec: &BoundSpec, seed: u64) -> Vec<Case> {
 pub fn draw_cases_with(spec: &BoundSpec, seed: u64, options: &DrawOptions) -> Vec<Case> {
     let mut random = Random::new(mix(seed ^ 0x6361_7365));
     let operands: Vec<&Arg> = spec.inputs().map(|(_, arg)| arg).filter(|arg| !arg.scalar).collect();
-    let asked: usize = operands.iter().filter_map(|arg| spec.correct.inputs.get(&arg.name)).map(Vec::len).sum();
+    let asked: usize =
+        operands.iter().filter_map(|arg| spec.correct.inputs.get(&arg.name)).map(Vec::len).sum();
     let own = &spec.correct.cases;
     let count = options.count.max(own.len() + asked);
 
     // Two of three sizes are new, one comes again.
     let fresh = (count.saturating_sub(own.len()) * 2).div_ceil(3);
     let drawn = sizes::draw(spec, fresh, options.max_elements, &mut random);
-    let again: Vec<SizeValues> = drawn.iter().chain(own.iter().filter(|sizes| sizes::total(spec, sizes) <= options.max_elements)).cloned().collect();
+    let again: Vec<SizeValues> = drawn
+        .iter()
+        .chain(own.iter().filter(|sizes| sizes::total(spec, sizes) <= options.max_elements))
+        .cloned()
+        .collect();
     let mut all: Vec<SizeValues> = own.clone();
     for (index, sizes) in drawn.iter().enumerate() {
         all.push(sizes.clone());
@@ -135,7 +144,9 @@ pub fn draw_cases_with(spec: &BoundSpec, seed: u64, options: &DrawOptions) -> Ve
                 .map(|(operand, arg)| {
                     let allowed = allowed(spec, arg);
                     let kind = match lead {
-                        Some(lead) if lead == operand => allowed[((turns - 1) / operands.len()) % allowed.len()],
+                        Some(lead) if lead == operand => {
+                            allowed[((turns - 1) / operands.len()) % allowed.len()]
+                        }
                         Some(_) if index % 4 == 3 => allowed[random.below(allowed.len() as u64) as usize],
                         _ => allowed[0],
                     };

@@ -7,8 +7,9 @@ use crate::{BoundSpec, SizeKind, SizeValues};
 
 /// Where kernels break: next to powers of two (vectors, warps, blocks, tiles), at primes, and at round numbers.
 const EDGES: [u64; 47] = [
-    1, 2, 3, 4, 5, 7, 8, 9, 13, 15, 16, 17, 31, 32, 33, 61, 63, 64, 65, 96, 100, 127, 128, 129, 191, 255, 256, 257, 384,
-    509, 511, 512, 513, 768, 1000, 1021, 1023, 1024, 1025, 2047, 2048, 2049, 4096, 4099, 8191, 8192, 16384,
+    1, 2, 3, 4, 5, 7, 8, 9, 13, 15, 16, 17, 31, 32, 33, 61, 63, 64, 65, 96, 100, 127, 128, 129, 191, 255,
+    256, 257, 384, 509, 511, 512, 513, 768, 1000, 1021, 1023, 1024, 1025, 2047, 2048, 2049, 4096, 4099, 8191,
+    8192, 16384,
 ];
 
 /// A free size with the values to try, ascending.
@@ -19,7 +20,12 @@ struct Axis {
 
 /// Draws sizes of the domain: first the smallest, then each edge of each free size in turn with the others at random,
 /// made smaller until everything fits `max_elements`. None twice; fewer than `count` where the domain has fewer.
-pub(super) fn draw(spec: &BoundSpec, count: usize, max_elements: u64, random: &mut Random) -> Vec<SizeValues> {
+pub(super) fn draw(
+    spec: &BoundSpec,
+    count: usize,
+    max_elements: u64,
+    random: &mut Random,
+) -> Vec<SizeValues> {
     let axes: Vec<Axis> = spec
         .sizes
         .iter()
@@ -59,7 +65,8 @@ pub(super) fn draw(spec: &BoundSpec, count: usize, max_elements: u64, random: &m
         return drawn;
     }
     // Odd steps through each list, starting anywhere, so that every edge of every size gets its turn.
-    let starts: Vec<usize> = axes.iter().map(|axis| random.below(axis.values.len() as u64) as usize).collect();
+    let starts: Vec<usize> =
+        axes.iter().map(|axis| random.below(axis.values.len() as u64) as usize).collect();
     let mut turn = 0;
     while drawn.len() < count && turn < count * 64 {
         let lead = turn % axes.len();

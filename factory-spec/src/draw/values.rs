@@ -100,7 +100,13 @@ fn integers(kind: InputKind, dtype: DType, count: usize, random: &mut Random) ->
                 let limit = 1 << random.below(bits + 1);
                 sign * random.below(limit) as f64
             }
-            InputKind::Alternating if index % 2 == 1 => if signed { -3.0 } else { 0.0 },
+            InputKind::Alternating if index % 2 == 1 => {
+                if signed {
+                    -3.0
+                } else {
+                    0.0
+                }
+            }
             InputKind::Alternating => 3.0,
             InputKind::Iota => (index % 128) as f64,
             InputKind::Zeros | InputKind::OneHot => 0.0,

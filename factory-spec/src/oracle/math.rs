@@ -75,14 +75,14 @@ fn reduce(x: f64) -> (f64, f64) {
 
 /// e^x
 #[inline(always)]
-pub fn exp(x: f64) -> f64 {
+pub(crate) fn exp(x: f64) -> f64 {
     let (n, r) = reduce(at_most(at_least(x, -750.0), 710.0));
     scale(1.0 + expm1_reduced(r), n)
 }
 
 /// 2^x, exact at integers
 #[inline(always)]
-pub fn exp2(x: f64) -> f64 {
+pub(crate) fn exp2(x: f64) -> f64 {
     let x = at_most(at_least(x, -1080.0), 1025.0);
     let n = (x + SHIFT) - SHIFT;
     scale(1.0 + expm1_reduced((x - n) * std::f64::consts::LN_2), n)
@@ -105,7 +105,8 @@ fn split(x: f64) -> (f64, f64) {
     // Adding the distance from sqrt(1/2) to 1 carries into the exponent exactly when the mantissa is sqrt(2) or more.
     const OFFSET: u64 = 0x3ff0_0000_0000_0000 - 0x3fe6_a09e_667f_3bcd;
     let bits = scaled.to_bits().wrapping_add(OFFSET);
-    let exponent = f64::from_bits((bits >> 52) | 0x4330_0000_0000_0000) - 4_503_599_627_370_496.0 - 1023.0 - lift;
+    let exponent =
+        f64::from_bits((bits >> 52) | 0x4330_0000_0000_0000) - 4_503_599_627_370_496.0 - 1023.0 - lift;
     let mantissa = f64::from_bits((bits & 0x000f_ffff_ffff_ffff).wrapping_add(0x3fe6_a09e_667f_3bcd));
     (exponent, mantissa - 1.0)
 }
@@ -138,7 +139,7 @@ fn log_special(x: f64, value: f64) -> f64 {
 
 /// Natural logarithm
 #[inline(always)]
-pub fn log(x: f64) -> f64 {
+pub(crate) fn log(x: f64) -> f64 {
     let (n, f) = split(x);
     let (lead, correction) = log1p_reduced(f);
     log_special(x, n * LN2_HIGH + (lead + (correction + n * LN2_LOW)))
@@ -146,7 +147,7 @@ pub fn log(x: f64) -> f64 {
 
 /// Logarithm to base 2, exact at powers of two
 #[inline(always)]
-pub fn log2(x: f64) -> f64 {
+pub(crate) fn log2(x: f64) -> f64 {
     /// log2(e) less its nearest f64
     const LOG2_E_LOW: f64 = f64::from_bits(0x3c77_77d0_ffda_0d24);
     let (n, f) = split(x);
@@ -159,14 +160,14 @@ pub fn log2(x: f64) -> f64 {
 
 /// Hyperbolic tangent
 #[inline(always)]
-pub fn tanh(x: f64) -> f64 {
+pub(crate) fn tanh(x: f64) -> f64 {
     let e = expm1_negative(-2.0 * x.abs());
     (-e / (2.0 + e)).copysign(x)
 }
 
 /// 1 / (1 + e^-x)
 #[inline(always)]
-pub fn sigmoid(x: f64) -> f64 {
+pub(crate) fn sigmoid(x: f64) -> f64 {
     let e = exp(-x.abs());
     let numerator = if x < 0.0 { e } else { 1.0 };
     numerator / (1.0 + e)
@@ -174,13 +175,13 @@ pub fn sigmoid(x: f64) -> f64 {
 
 /// x sigmoid(x); NaN at minus infinity, as `x / (1 + exp(-x))` is
 #[inline(always)]
-pub fn silu(x: f64) -> f64 {
+pub(crate) fn silu(x: f64) -> f64 {
     x * sigmoid(x)
 }
 
 /// x Φ(x) = x (1 + erf(x / sqrt 2)) / 2, through erfc below zero so that the left tail keeps its digits
 #[inline(always)]
-pub fn gelu(x: f64) -> f64 {
+pub(crate) fn gelu(x: f64) -> f64 {
     0.5 * x * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)
 }
 
@@ -220,7 +221,8 @@ mod tests {
         }
         for x in points(30.0) {
             assert_close("tanh", x, tanh(x), libm::tanh(x));
-            let reference = if x < 0.0 { libm::exp(x) / (1.0 + libm::exp(x)) } else { 1.0 / (1.0 + libm::exp(-x)) };
+            let reference =
+                if x < 0.0 { libm::exp(x) / (1.0 + libm::exp(x)) } else { 1.0 / (1.0 + libm::exp(-x)) };
             assert_close("sigmoid", x, sigmoid(x), reference);
         }
         for x in points(1.0) {

@@ -16,7 +16,8 @@ impl Budget {
 
     /// Zeros for `elements` values. Their pages are first touched by whoever writes them, in parallel.
     pub(super) fn zeros(&mut self, what: &str, elements: usize) -> Result<Vec<f64>, OracleError> {
-        let refused = || OracleError::Memory { what: what.to_owned(), elements: elements as u64, limit: self.limit };
+        let refused =
+            || OracleError::Memory { what: what.to_owned(), elements: elements as u64, limit: self.limit };
         let bytes = (elements as u64).checked_mul(8).ok_or_else(refused)?;
         let used = self.used.checked_add(bytes).filter(|used| *used <= self.limit).ok_or_else(refused)?;
         if elements == 0 {

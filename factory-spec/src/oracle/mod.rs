@@ -110,7 +110,9 @@ pub enum OracleError {
         given: usize,
     },
     /// More memory would be needed than is allowed
-    #[error("`{what}` has {elements} elements, which takes the oracle past its limit of {limit} bytes; check smaller sizes or raise the limit")]
+    #[error(
+        "`{what}` has {elements} elements, which takes the oracle past its limit of {limit} bytes; check smaller sizes or raise the limit"
+    )]
     Memory {
         /// The output or the reduction
         what: String,
@@ -126,7 +128,9 @@ pub enum OracleError {
         what: String,
     },
     /// The reference is a C function, which this build cannot compile
-    #[error("the reference is the C function `{function}`, which needs the feature `c-reference` of `factory-spec`")]
+    #[error(
+        "the reference is the C function `{function}`, which needs the feature `c-reference` of `factory-spec`"
+    )]
     NeedsCReference {
         /// The function
         function: String,
@@ -233,7 +237,8 @@ fn run(
             }
             Op::Reduce { op, input, over } => {
                 let nodes = &program.nodes;
-                let reduction = Reduction { nodes, node: id, op: *op, input: *input, over, sizes, threads, noise };
+                let reduction =
+                    Reduction { nodes, node: id, op: *op, input: *input, over, sizes, threads, noise };
                 let result = reduction.evaluate(&stored(spec, program, inputs, &computed), &mut budget)?;
                 computed.insert(id, result);
             }

@@ -81,7 +81,8 @@ impl<'a> Pass<'a> {
         noise: Option<Noise>,
     ) -> Pass<'a> {
         let order = cone(nodes, root, stored);
-        let leaf_nodes: Vec<NodeId> = order.iter().copied().filter(|node| stored.contains_key(node)).collect();
+        let leaf_nodes: Vec<NodeId> =
+            order.iter().copied().filter(|node| stored.contains_key(node)).collect();
         let leaf_strides: Vec<BTreeMap<SizeId, usize>> =
             leaf_nodes.iter().map(|node| strides(stored[node].layout, sizes)).collect();
         let (extents, merged) = merge(groups, sizes, &leaf_strides);
@@ -168,7 +169,9 @@ impl<'a> Pass<'a> {
             Op::Not(_) => Elementwise::Not,
             Op::Select(..) => Elementwise::Select,
             Op::Cast(dtype, _) => Elementwise::Cast(dtype),
-            Op::Arg(_) | Op::Iota(_) | Op::Reduce { .. } => unreachable!("arguments, indices and reductions are stored"),
+            Op::Arg(_) | Op::Iota(_) | Op::Reduce { .. } => {
+                unreachable!("arguments, indices and reductions are stored")
+            }
         };
         let mut operands = [Slot::Uniform(0); 3];
         for (slot, operand) in operands.iter_mut().zip(op.operands()) {
@@ -224,7 +227,8 @@ impl<'a> Pass<'a> {
             rest /= extent;
         }
         for (position, leaf) in self.leaves.iter().enumerate() {
-            let offset = worker.index.iter().zip(&leaf.strides).map(|(index, stride)| index * stride).sum::<usize>();
+            let offset =
+                worker.index.iter().zip(&leaf.strides).map(|(index, stride)| index * stride).sum::<usize>();
             worker.starts[position] = offset;
             match (leaf.slot, leaf.gather) {
                 (Slot::Uniform(uniform), _) => worker.uniforms[uniform] = leaf.values[offset],
@@ -271,7 +275,9 @@ impl<'a> Pass<'a> {
     fn operand<'w>(&'w self, worker: &'w Worker, slot: Slot, length: usize) -> Operand<'w> {
         match slot {
             Slot::Uniform(index) => Operand::One(worker.uniforms[index]),
-            Slot::Register(register) => Operand::Many(worker.registers[register].get(..length).unwrap_or(&[])),
+            Slot::Register(register) => {
+                Operand::Many(worker.registers[register].get(..length).unwrap_or(&[]))
+            }
             Slot::Leaf(leaf) => {
                 let start = worker.starts[leaf];
                 Operand::Many(&self.leaves[leaf].values[start..start + length])

@@ -71,8 +71,12 @@ impl Reduction<'_> {
         stored: &BTreeMap<NodeId, Stored<'_>>,
         budget: &mut Budget,
     ) -> Result<Computed, OracleError> {
-        let free: Vec<SizeId> =
-            self.nodes[self.node.index()].dims.iter().copied().filter(|size| !self.over.contains(size)).collect();
+        let free: Vec<SizeId> = self.nodes[self.node.index()]
+            .dims
+            .iter()
+            .copied()
+            .filter(|size| !self.over.contains(size))
+            .collect();
         let extents = |sizes: &[SizeId]| sizes.iter().map(|size| self.sizes[*size]).collect::<Vec<_>>();
         let results = count(self.op.name(), extents(&free))?;
         let terms = count(self.op.name(), extents(self.over))?;
@@ -85,8 +89,9 @@ impl Reduction<'_> {
 
         let innermost = self.innermost_in_memory(stored);
         let gives_index = matches!(self.op, ReduceOp::ArgMin | ReduceOp::ArgMax);
-        let across = innermost
-            .filter(|size| !gives_index && free.contains(size) && self.sizes[*size] as usize >= LONG_ROW && terms > 1);
+        let across = innermost.filter(|size| {
+            !gives_index && free.contains(size) && self.sizes[*size] as usize >= LONG_ROW && terms > 1
+        });
         let mut computed = match across {
             Some(kept) => self.across_rows(free, kept, results, terms, stored, budget)?,
             None => self.along_rows(free, innermost, results, terms, stored, budget)?,
@@ -113,7 +118,9 @@ impl Reduction<'_> {
             }
         }
         // Of equals the reduced one, then the first.
-        read.into_iter().max_by_key(|(size, elements)| (*elements, self.over.contains(size), std::cmp::Reverse(*size))).map(|(size, _)| size)
+        read.into_iter()
+            .max_by_key(|(size, elements)| (*elements, self.over.contains(size), std::cmp::Reverse(*size)))
+            .map(|(size, _)| size)
     }
 
     fn threads_for(&self, work: usize) -> usize {
@@ -144,56 +151,61 @@ impl Reduction<'_> {
         let index_chunks: Box<dyn Iterator<Item = &mut [f64]> + Send> =
             if gives_index { Box::new(indices.chunks_mut(units_a_job)) } else { Box::new(none) };
         let jobs = partial.chunks_mut(units_a_job).zip(index_chunks).enumerate();
-        threads::run(self.threads_for(results * terms), jobs, || (pass.worker(), vec![0.0; BLOCK]), |(worker, buffer), (job, (values, indices))| {
-            let first = job * units_a_job;
-            if shared_blocks {
-                let mut done = 0;
-                while done < values.len() {
-                    let start = (first + done) * terms;
-                    let units = (pass.longest(start) / terms).clamp(1, values.len() - done);
-                    let block = self.block(&pass, worker, buffer, start, units * terms);
-                    for (unit, row) in block.chunks_exact(terms).enumerate() {
-                        let best = kernels::fold(self.op, row);
-                        values[done + unit] = best;
-                        if gives_index {
-                            indices[done + unit] = position(row, best).unwrap_or(0) as f64;
+        threads::run(
+            self.threads_for(results * terms),
+            jobs,
+            || (pass.worker(), vec![0.0; BLOCK]),
+            |(worker, buffer), (job, (values, indices))| {
+                let first = job * units_a_job;
+                if shared_blocks {
+                    let mut done = 0;
+                    while done < values.len() {
+                        let start = (first + done) * terms;
+                        let units = (pass.longest(start) / terms).clamp(1, values.len() - done);
+                        let block = self.block(&pass, worker, buffer, start, units * terms);
+                        for (unit, row) in block.chunks_exact(terms).enumerate() {
+                            let best = kernels::fold(self.op, row);
+                            values[done + unit] = best;
+                            if gives_index {
+                                indices[done + unit] = position(row, best).unwrap_or(0) as f64;
+                            }
                         }
+                        done += units;
                     }
-                    done += units;
+                    return;
                 }
-                return;
-            }
-            for (unit, value) in values.iter_mut().enumerate() {
-                let (result, segment) = ((first + unit) / segments, (first + unit) % segments);
-                let end = terms.min((segment + 1) * SEGMENT);
-                let mut at = segment * SEGMENT;
-                let mut running = identity(self.op);
-                let mut index = None;
-                if gives_index {
-                    running = f64::NAN;
-                }
-                while at < end {
-                    let start = result * terms + at;
-                    let length = pass.longest(start).min(end - at);
-                    let block = self.block(&pass, worker, buffer, start, length);
-                    let folded = kernels::fold(self.op, block);
+                for (unit, value) in values.iter_mut().enumerate() {
+                    let (result, segment) = ((first + unit) / segments, (first + unit) % segments);
+                    let end = terms.min((segment + 1) * SEGMENT);
+                    let mut at = segment * SEGMENT;
+                    let mut running = identity(self.op);
+                    let mut index = None;
                     if gives_index {
-                        if let Some(place) = position(block, folded)
-                            && self.is_better(folded, running)
-                        {
-                            (running, index) = (folded, Some(at + place));
-                        }
-                    } else {
-                        running = self.combine(running, folded);
+                        running = f64::NAN;
                     }
-                    at += length;
+                    while at < end {
+                        let start = result * terms + at;
+                        let length = pass.longest(start).min(end - at);
+                        let block = self.block(&pass, worker, buffer, start, length);
+                        let folded = kernels::fold(self.op, block);
+                        if gives_index {
+                            if let Some(place) = position(block, folded)
+                                && self.is_better(folded, running)
+                            {
+                                (running, index) = (folded, Some(at + place));
+                            }
+                        } else {
+                            running = self.combine(running, folded);
+                        }
+                        at += length;
+                    }
+                    *value = running;
+                    if gives_index {
+                        indices[unit] = index.unwrap_or(0) as f64;
+                    }
                 }
-                *value = running;
-                if gives_index {
-                    indices[unit] = index.unwrap_or(0) as f64;
-                }
-            }
-        });
+            },
+        );
 
         if gives_index {
             let mut values = budget.zeros(self.op.name(), results)?;
@@ -212,7 +224,8 @@ impl Reduction<'_> {
         if segments > 1 {
             let mut values = budget.zeros(self.op.name(), results)?;
             for (value, segments) in values.iter_mut().zip(partial.chunks_exact(segments)) {
-                *value = segments.iter().fold(identity(self.op), |total, segment| self.combine(total, *segment));
+                *value =
+                    segments.iter().fold(identity(self.op), |total, segment| self.combine(total, *segment));
             }
             budget.release(std::mem::replace(&mut partial, values));
         }
@@ -231,7 +244,8 @@ impl Reduction<'_> {
         let mut layout = free;
         layout.sort_by_key(|size| *size == kept);
         let (outer, inner) = layout.split_at(layout.len() - 1);
-        let pass = Pass::new(self.nodes, self.input, &[outer, self.over, inner], self.sizes, stored, self.noise);
+        let pass =
+            Pass::new(self.nodes, self.input, &[outer, self.over, inner], self.sizes, stored, self.noise);
 
         let row = self.sizes[kept] as usize;
         let piece = if results < FEW { PIECE } else { terms };
@@ -242,24 +256,31 @@ impl Reduction<'_> {
             values.chunks_mut(BLOCK).enumerate().map(move |(chunk, values)| (line, chunk * BLOCK, values))
         });
         let state = || (pass.worker(), vec![0.0; BLOCK], vec![0.0; BLOCK]);
-        threads::run(self.threads_for(results * terms), jobs, state, |(worker, buffer, sums), (line, column, totals)| {
-            let (piece_index, outer_index) = (line / rows, line % rows);
-            totals.fill(identity(self.op));
-            let sums = &mut sums[..totals.len()];
-            let steps = piece_index * piece..terms.min((piece_index + 1) * piece);
-            for some in steps.clone().step_by(STEPS) {
-                sums.fill(identity(self.op));
-                for step in some..steps.end.min(some + STEPS) {
-                    let start = (outer_index * terms + step) * row + column;
-                    let block = match (pass.block(worker, start, sums.len()), &self.noise) {
-                        (block, None) => block,
-                        (block, Some(noise)) => Operand::Many(self.disturbed(block, noise, &mut buffer[..sums.len()])),
-                    };
-                    kernels::accumulate(self.op, sums, block);
+        threads::run(
+            self.threads_for(results * terms),
+            jobs,
+            state,
+            |(worker, buffer, sums), (line, column, totals)| {
+                let (piece_index, outer_index) = (line / rows, line % rows);
+                totals.fill(identity(self.op));
+                let sums = &mut sums[..totals.len()];
+                let steps = piece_index * piece..terms.min((piece_index + 1) * piece);
+                for some in steps.clone().step_by(STEPS) {
+                    sums.fill(identity(self.op));
+                    for step in some..steps.end.min(some + STEPS) {
+                        let start = (outer_index * terms + step) * row + column;
+                        let block = match (pass.block(worker, start, sums.len()), &self.noise) {
+                            (block, None) => block,
+                            (block, Some(noise)) => {
+                                Operand::Many(self.disturbed(block, noise, &mut buffer[..sums.len()]))
+                            }
+                        };
+                        kernels::accumulate(self.op, sums, block);
+                    }
+                    kernels::accumulate(self.op, totals, Operand::Many(sums));
                 }
-                kernels::accumulate(self.op, totals, Operand::Many(sums));
-            }
-        });
+            },
+        );
         if pieces > 1 {
             let mut values = budget.zeros(self.op.name(), results)?;
             values.fill(identity(self.op));

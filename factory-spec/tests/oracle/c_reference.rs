@@ -62,6 +62,8 @@ fn a_recurrence_is_compiled_and_called() {
 fn what_the_compiler_says_reaches_the_author() {
     let error = run(&spec("void scan(void) { return undefined_name; }", "scan")).unwrap_err().to_string();
     assert!(error.contains("scan.c") && error.contains("undefined_name"), "{error}");
-    let error = run(&spec("static int nothing; int other(void) { return nothing; }", "scan")).unwrap_err().to_string();
+    let error = run(&spec("static int scan(void) { return 1; } int other(void) { return scan(); }", "scan"))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("no function `scan`"), "{error}");
 }

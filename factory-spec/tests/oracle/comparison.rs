@@ -11,8 +11,13 @@ use crate::support::{case, encode, slices, spec};
 const MN: &str = "m = { min = 1 }\nn = { min = 1 }";
 
 fn rmsnorm(dtype: &str) -> BoundSpec {
-    let args = [("x", dtype, "\"m\", \"n\"", "in"), ("w", "f32", "\"n\"", "in"), ("y", dtype, "\"m\", \"n\"", "out"),
-        ("r", "f32", "\"m\"", "out"), ("top", "i32", "\"m\"", "out")];
+    let args = [
+        ("x", dtype, "\"m\", \"n\"", "in"),
+        ("w", "f32", "\"n\"", "in"),
+        ("y", dtype, "\"m\", \"n\"", "out"),
+        ("r", "f32", "\"m\"", "out"),
+        ("top", "i32", "\"m\"", "out"),
+    ];
     spec(MN, &args, "ms = mean(x * x, n)\ny = x * rsqrt(ms + 1e-5) * w\nr = ms\ntop = argmax(x, n)", "")
 }
 
@@ -49,7 +54,11 @@ fn any_single_wrong_element_is_noticed() {
         for index in [0, 1, count / 3, count / 2, count - 2, count - 1] {
             let mut changes = vec![("one more", expected.get(id).unwrap()[index] + 1.0)];
             if arg.dtype.is_float() {
-                changes.extend([("NaN", f64::NAN), ("infinity", f64::INFINITY), ("minus infinity", f64::NEG_INFINITY)]);
+                changes.extend([
+                    ("NaN", f64::NAN),
+                    ("infinity", f64::INFINITY),
+                    ("minus infinity", f64::NEG_INFINITY),
+                ]);
             }
             for (what, value) in changes {
                 let mut wrong = expected.clone();
@@ -68,7 +77,9 @@ fn any_single_wrong_element_is_noticed() {
 
 #[test]
 fn twice_the_bound_is_noticed_and_half_of_it_is_not() {
-    for (stated, factor) in [("max_relative = 1e-3", 1e-3), ("max_absolute = 1e-3", 1e-3), ("relative_l2 = 1e-3", 1e-3)] {
+    for (stated, factor) in
+        [("max_relative = 1e-3", 1e-3), ("max_absolute = 1e-3", 1e-3), ("relative_l2 = 1e-3", 1e-3)]
+    {
         let args = [("x", "f32", "\"m\", \"n\"", "in"), ("y", "f32", "\"m\", \"n\"", "out")];
         let spec = spec(MN, &args, "y = x * 1 + 0.5", &format!("[correct]\ntolerance = {{ {stated} }}"));
         let case = case(&spec, &[("m", 3), ("n", 40)], InputKind::Ones, 1);
@@ -94,20 +105,31 @@ fn one_bad_row_among_many_cannot_hide() {
     let case = case(&spec, &[("m", 2000), ("n", 32)], InputKind::Normal, 1);
     let (expected, tolerances) = prepared(&spec, &case);
     let mut wrong = expected.clone();
-    wrong.0.get_mut(&spec.arg_id("y").unwrap()).unwrap()[1000 * 32..1001 * 32].iter_mut().for_each(|value| *value *= 1.05);
+    wrong.0.get_mut(&spec.arg_id("y").unwrap()).unwrap()[1000 * 32..1001 * 32]
+        .iter_mut()
+        .for_each(|value| *value *= 1.05);
     let bytes = encode(&spec, &wrong);
     let mismatch = compare(&spec, &case, &expected, &slices(&bytes), &tolerances).unwrap_err();
-    assert!(matches!(&mismatch, Mismatch::Norm { measure: Measure::RowL2, worst, .. } if worst.0[0].1 == 1000), "{mismatch}");
+    assert!(
+        matches!(&mismatch, Mismatch::Norm { measure: Measure::RowL2, worst, .. } if worst.0[0].1 == 1000),
+        "{mismatch}"
+    );
 }
 
 #[test]
 fn classes_come_first() {
-    let args = [("x", "f32", "\"n\"", "in"), ("z", "f32", "\"m\"", "in"), ("y", "f16", "\"n\"", "out"), ("q", "f16", "\"m\"", "out")];
+    let args = [
+        ("x", "f32", "\"n\"", "in"),
+        ("z", "f32", "\"m\"", "in"),
+        ("y", "f16", "\"n\"", "out"),
+        ("q", "f16", "\"m\"", "out"),
+    ];
     let spec = spec(MN, &args, "y = log(x)\nq = z", "");
     let case = case(&spec, &[("m", 1), ("n", 4)], InputKind::Ones, 1);
     let y = spec.arg_id("y").unwrap();
     let q = spec.arg_id("q").unwrap();
-    let expected = Outputs([(y, vec![f64::NAN, f64::NEG_INFINITY, f64::INFINITY, 65519.9]), (q, vec![1.0])].into());
+    let expected =
+        Outputs([(y, vec![f64::NAN, f64::NEG_INFINITY, f64::INFINITY, 65519.9]), (q, vec![1.0])].into());
     let tolerances = tolerances(&spec, &case.sizes);
     let check = |values: [f64; 4]| {
         let actual = Outputs([(y, values.to_vec()), (q, vec![1.0])].into());
@@ -116,8 +138,16 @@ fn classes_come_first() {
     let right = [f64::NAN, f64::NEG_INFINITY, f64::INFINITY, 65504.0];
     assert!(check(right).is_ok());
     assert!(check([right[0], right[1], right[2], f64::INFINITY]).is_ok(), "a rounding error from overflow");
-    for (index, wrong, why) in [(0, 0.0, Why::Nan), (0, f64::INFINITY, Why::Nan), (1, f64::NAN, Why::Nan),
-        (1, f64::INFINITY, Why::Infinite), (1, -65504.0, Why::Infinite), (2, 65504.0, Why::Infinite), (3, f64::NAN, Why::Nan), (3, f64::NEG_INFINITY, Why::Infinite)] {
+    for (index, wrong, why) in [
+        (0, 0.0, Why::Nan),
+        (0, f64::INFINITY, Why::Nan),
+        (1, f64::NAN, Why::Nan),
+        (1, f64::INFINITY, Why::Infinite),
+        (1, -65504.0, Why::Infinite),
+        (2, 65504.0, Why::Infinite),
+        (3, f64::NAN, Why::Nan),
+        (3, f64::NEG_INFINITY, Why::Infinite),
+    ] {
         let mut values = right;
         values[index] = wrong;
         match check(values) {
@@ -136,11 +166,20 @@ fn arity_and_lengths_are_checked() {
     let (expected, tolerances) = prepared(&spec, &case);
     let bytes = encode(&spec, &expected);
     let all = slices(&bytes);
-    assert!(matches!(compare(&spec, &case, &expected, &all[..2], &tolerances), Err(Mismatch::Outputs { expected: 3, given: 2 })));
+    assert!(matches!(
+        compare(&spec, &case, &expected, &all[..2], &tolerances),
+        Err(Mismatch::Outputs { expected: 3, given: 2 })
+    ));
     let mut short = all.clone();
     short[1] = &short[1][..4];
-    assert!(matches!(compare(&spec, &case, &expected, &short, &tolerances), Err(Mismatch::Length { given: 4, .. })));
-    assert!(matches!(compare(&spec, &case, &Outputs::default(), &all, &tolerances), Err(Mismatch::NothingExpected { .. })));
+    assert!(matches!(
+        compare(&spec, &case, &expected, &short, &tolerances),
+        Err(Mismatch::Length { given: 4, .. })
+    ));
+    assert!(matches!(
+        compare(&spec, &case, &Outputs::default(), &all, &tolerances),
+        Err(Mismatch::NothingExpected { .. })
+    ));
 }
 
 /// rmsnorm as a kernel would do it, with a precision for every step of the sum and one for what follows.
@@ -169,7 +208,11 @@ fn kernel(x: &[f64], w: &[f64], n: usize, sum: DType, after: DType) -> Vec<f64> 
 
 #[test]
 fn f32_accumulation_passes_and_bf16_accumulation_fails() {
-    let args = [("x", "bf16", "\"m\", \"n\"", "in"), ("w", "f32", "\"n\"", "in"), ("y", "bf16", "\"m\", \"n\"", "out")];
+    let args = [
+        ("x", "bf16", "\"m\", \"n\"", "in"),
+        ("w", "f32", "\"n\"", "in"),
+        ("y", "bf16", "\"m\", \"n\"", "out"),
+    ];
     let spec = spec(MN, &args, "ms = mean(x * x, n)\ny = x * rsqrt(ms + 1e-5) * w", "");
     let y = spec.arg_id("y").unwrap();
     for n in [64, 256, 4096] {
@@ -178,7 +221,10 @@ fn f32_accumulation_passes_and_bf16_accumulation_fails() {
             let inputs = draw_inputs(&spec, &case);
             let (expected, tolerances) = prepared(&spec, &case);
             let verdict = |sum, after| {
-                let (x, w) = (inputs.get(spec.arg_id("x").unwrap()).unwrap(), inputs.get(spec.arg_id("w").unwrap()).unwrap());
+                let (x, w) = (
+                    inputs.get(spec.arg_id("x").unwrap()).unwrap(),
+                    inputs.get(spec.arg_id("w").unwrap()).unwrap(),
+                );
                 let actual = Outputs([(y, kernel(x, w, n as usize, sum, after))].into());
                 compare(&spec, &case, &expected, &slices(&encode(&spec, &actual)), &tolerances)
             };

@@ -1,5 +1,6 @@
 //! Specs from a few words, and a slow evaluator to compare the oracle with.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -27,7 +28,11 @@ pub(crate) fn spec(sizes: &str, args: &[(&str, &str, &str, &str)], program: &str
 }
 
 pub(crate) fn parse(text: &str) -> BoundSpec {
-    let text = if text.contains("[better]") { text.to_owned() } else { format!("{text}[better]\nminimize = \"time\"\n") };
+    let text = if text.contains("[better]") {
+        text.to_owned()
+    } else {
+        format!("{text}[better]\nminimize = \"time\"\n")
+    };
     Spec::parse(Path::new("test.toml"), &text)
         .and_then(|spec| spec.bind(&BTreeMap::new()))
         .unwrap_or_else(|errors| panic!("{errors:?}\n{text}"))
@@ -66,6 +71,8 @@ pub(crate) struct Naive<'a> {
     pub(crate) spec: &'a BoundSpec,
     pub(crate) sizes: &'a SizeValues,
     pub(crate) inputs: &'a Inputs,
+    /// Reductions that were walked before: without it, a softmax of 1500 elements takes their cube
+    pub(crate) known: RefCell<BTreeMap<(NodeId, Vec<u64>), f64>>,
 }
 
 impl Naive<'_> {
@@ -79,7 +86,12 @@ impl Naive<'_> {
         values
     }
 
-    fn each(&self, over: &[SizeId], at: &BTreeMap<SizeId, u64>, visit: &mut dyn FnMut(&BTreeMap<SizeId, u64>)) {
+    fn each(
+        &self,
+        over: &[SizeId],
+        at: &BTreeMap<SizeId, u64>,
+        visit: &mut dyn FnMut(&BTreeMap<SizeId, u64>),
+    ) {
         let Some((size, rest)) = over.split_first() else { return visit(at) };
         for index in 0..self.sizes[*size] {
             let mut at = at.clone();
@@ -155,23 +167,30 @@ impl Naive<'_> {
             Op::Select(c, a, b) => value(if value(*c) != 0.0 { *a } else { *b }),
             Op::Cast(dtype, a) => dtype.round(value(*a)),
             Op::Reduce { op, input, over } => {
+                let place = (node, program.node(node).dims.iter().map(|size| at[size]).collect::<Vec<_>>());
+                if let Some(known) = self.known.borrow().get(&place) {
+                    return *known;
+                }
                 let mut terms = Vec::new();
                 self.each(over, at, &mut |at| terms.push(self.value(program, *input, at)));
                 let some = || terms.iter().copied().filter(|term| !term.is_nan());
-                match op {
+                let reduced = match op {
                     ReduceOp::Sum => terms.iter().sum(),
                     ReduceOp::Mean => terms.iter().sum::<f64>() / terms.len() as f64,
                     ReduceOp::Prod => terms.iter().product(),
                     ReduceOp::Min => some().fold(f64::INFINITY, f64::min),
                     ReduceOp::Max => some().fold(f64::NEG_INFINITY, f64::max),
                     ReduceOp::ArgMin | ReduceOp::ArgMax => {
-                        let extreme = some().reduce(if *op == ReduceOp::ArgMin { f64::min } else { f64::max });
+                        let extreme =
+                            some().reduce(if *op == ReduceOp::ArgMin { f64::min } else { f64::max });
                         terms.iter().position(|term| Some(*term) == extreme).unwrap_or(0) as f64
                     }
                     ReduceOp::Any => truth(terms.iter().any(|term| *term != 0.0)),
                     ReduceOp::All => truth(terms.iter().all(|term| *term != 0.0)),
                     other => panic!("{other:?} is not in the tests"),
-                }
+                };
+                self.known.borrow_mut().insert(place, reduced);
+                reduced
             }
         }
     }
