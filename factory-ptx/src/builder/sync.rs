@@ -32,17 +32,12 @@ impl Entry {
 
     /// Arrives at the cluster's barrier, releasing earlier writes.
     pub fn cluster_arrive(&mut self) {
-        self.emit("barrier", &["cluster", "arrive", "release", "aligned"], Vec::new());
-    }
-
-    /// Arrives at the cluster's barrier without ordering memory.
-    pub fn cluster_arrive_relaxed(&mut self) {
-        self.emit("barrier", &["cluster", "arrive", "relaxed", "aligned"], Vec::new());
+        self.emit("barrier", &["cluster", "arrive", "aligned"], Vec::new());
     }
 
     /// Waits until every thread of the cluster has arrived, and acquires what they released.
     pub fn cluster_wait(&mut self) {
-        self.emit("barrier", &["cluster", "wait", "acquire", "aligned"], Vec::new());
+        self.emit("barrier", &["cluster", "wait", "aligned"], Vec::new());
     }
 
     /// Address of the same place in the shared memory of block `rank` of the cluster.

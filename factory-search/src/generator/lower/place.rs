@@ -28,7 +28,7 @@ impl Lowering<'_> {
             let rank = self.e.special("%cluster_ctarank");
             self.rank = Some(rank);
             owner = self.e.mad_lo_s32(rank, (config.threads * config.chunks) as i32, owner);
-            self.e.cluster_arrive_relaxed();
+            self.e.cluster_arrive();
             self.awaits_cluster = true;
         }
         self.column = if config.vector > 1 { self.e.shl_b32(owner, config.vector.trailing_zeros()) } else { owner };
