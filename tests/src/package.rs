@@ -161,7 +161,7 @@ impl Package {
     /// When cargo cannot be started.
     pub fn cargo(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Run {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(arguments).arg("--offline").arg("--target-dir").arg(&self.target).current_dir(&self.dir);
+        command.args(arguments).arg("--offline").current_dir(&self.dir);
         self.run(command, variables)
     }
 
@@ -200,7 +200,8 @@ impl Package {
         for name in FOREIGN {
             command.env_remove(name);
         }
-        command.env("KERNEL_FACTORY_CACHE_DIR", &self.cache).env("CARGO_TERM_COLOR", "never");
+        command.env("KERNEL_FACTORY_CACHE_DIR", &self.cache).env("CARGO_TARGET_DIR", &self.target);
+        command.env("CARGO_TERM_COLOR", "never");
         // No test here is about a GPU, and the answers must not depend on whether there is one.
         command.env("KERNEL_FACTORY_DEVICE", "machine").envs(variables.iter().copied());
     }

@@ -39,6 +39,11 @@ fn builds_offline_and_runs() {
     assert!(!package.cache_dir().exists(), "a sealed kernel needs no cache, so none is made");
 }
 
+/// A function is named like its kernel, so a second one of that name stands in a module.
+fn in_module(module: &str, function: &str) -> String {
+    format!("pub mod {module} {{\nuse factory_runtime::{{Tensor, kernel_factory}};\n{function}}}\n")
+}
+
 /// Builds after one file of the sealed folder was changed.
 #[track_caller]
 fn tampered(file: &str, from: &str, to: &str, says: &[&str]) {
@@ -175,10 +180,8 @@ fn two_kernels_of_one_name() {
     let package = PACKAGE.take();
     fresh(&package);
     package.write("kernels/other.toml", &SPEC.replace("x * factor", "x * factor + 1"));
-    package.library(&format!(
-        "{FUNCTION}{}",
-        FUNCTION.replace("scale.toml", "other.toml").replace("fn scale", "fn other")
-    ));
+    package
+        .library(&format!("{FUNCTION}{}", in_module("other", &FUNCTION.replace("scale.toml", "other.toml"))));
     let run = package.build(&[]);
     run.fails().says(&[
         "two different kernels are named `scale`",
@@ -194,8 +197,8 @@ fn one_spec_for_two_functions() {
     fresh(&package);
     // The same file again, and another one that says the same.
     package.write("kernels/copy.toml", &format!("# a copy\n{SPEC}"));
-    let again = FUNCTION.replace("fn scale", "fn again");
-    let copy = FUNCTION.replace("scale.toml", "copy.toml").replace("fn scale", "fn copy");
+    let again = in_module("again", FUNCTION);
+    let copy = in_module("copy", &FUNCTION.replace("scale.toml", "copy.toml"));
     package.library(&format!("{FUNCTION}{again}{copy}"));
     package.build(&[]).passes();
 }
@@ -210,8 +213,7 @@ fn one_spec_for_two_dtypes() {
         .replace("dtype = \"f32\"\nshape", "dtype = \"T\"\nshape")
         .replace("[sizes]", "[dtypes]\nT = [\"f32\", \"f16\"]\n\n[sizes]");
     package.write("kernels/scale.toml", &generic);
-    let half =
-        FUNCTION.replace("fn scale", "fn scale_half").replace("Tensor<f32>", "Tensor<factory_runtime::f16>");
+    let half = in_module("half", &FUNCTION.replace("Tensor<f32>", "Tensor<factory_runtime::f16>"));
     package.library(&format!("{FUNCTION}{half}"));
     // Two keys under one name: both are missing, and neither takes the other's name.
     let run = package.build(&[]);
