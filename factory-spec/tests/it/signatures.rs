@@ -14,15 +14,14 @@ fn generic() -> String {
     with(&text, "[sizes]", "[dtypes]\nT = [\"bf16\", \"f16\"]\n[sizes]")
 }
 
-fn messages(mismatches: Vec<Mismatch>) -> Vec<(Option<usize>, String)> {
+/// Index of the argument and message of each complaint.
+type Complaints = Vec<(Option<usize>, String)>;
+
+fn messages(mismatches: Vec<Mismatch>) -> Complaints {
     mismatches.into_iter().map(|mismatch| (mismatch.arg, mismatch.message)).collect()
 }
 
-fn run(
-    attribute: &str,
-    function: &str,
-    spec: &str,
-) -> Result<BTreeMap<String, DType>, Vec<(Option<usize>, String)>> {
+fn run(attribute: &str, function: &str, spec: &str) -> Result<BTreeMap<String, DType>, Complaints> {
     let tokens = |text: &str| text.parse().unwrap_or_else(|error| panic!("`{text}`: {error}"));
     let item = parse_item(tokens(function)).map_err(messages)?;
     let signature = read(&item).map_err(messages)?;
@@ -56,8 +55,9 @@ fn agreement() {
         ),
         Ok(BTreeMap::new())
     );
-    let item =
-        parse_item(format!("fn rmsnorm({GOOD});").parse().expect("it is Rust")).ok().expect("it is fine");
+    let item = parse_item(format!("fn rmsnorm({GOOD});").parse().expect("it is Rust"))
+        .map_err(messages)
+        .unwrap_or_else(|found| panic!("{found:?}"));
     let signature = read(&item).expect("it is fine");
     assert_eq!(signature.args[2].ty, ArgTy::Tensor { dtype: DType::BF16, mutable: true, view: false });
     assert_eq!(signature.args[3].ty, ArgTy::Scalar { dtype: DType::F32 });
