@@ -14,9 +14,7 @@ pub(crate) enum Error {
     #[error("{0}")]
     Search(#[from] factory_search::SearchError),
     #[error("{0}")]
-    Seal(#[from] factory_spec::SealError),
-    #[error("{0}")]
-    Lock(#[from] factory_spec::LockError),
+    Sealing(#[from] crate::seal::SealingError),
     #[error("there is no `Cargo.toml` in `{}`\n\nhint: go to the package's folder, or name it with `--dir`", path.display())]
     NoPackage { path: PathBuf },
     #[error("there are no annotated kernels in `{}`\n\nhint: `cargo factory new NAME` starts one", path.display())]

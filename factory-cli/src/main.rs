@@ -10,6 +10,7 @@ mod error;
 mod package;
 mod print;
 mod progress;
+mod seal;
 
 use arguments::Command;
 use std::process::ExitCode;

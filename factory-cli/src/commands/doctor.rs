@@ -2,6 +2,8 @@
 
 use crate::error::Error;
 use crate::print::Output;
+use factory_search::PtxasPolicy;
+use factory_search::toolchain::Ptxas;
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -12,7 +14,7 @@ struct Health {
     gpus: Vec<String>,
     no_gpu: Option<String>,
     ptxas: Option<Tool>,
-    nvcc: Option<Tool>,
+    no_ptxas: Option<String>,
     cache: Cache,
     /// `KERNEL_FACTORY*` variables that are set.
     variables: Vec<(String, String)>,
@@ -29,7 +31,6 @@ struct Tool {
 struct Cache {
     folder: Option<String>,
     kernels: usize,
-    writable: bool,
     problem: Option<String>,
 }
 
@@ -48,8 +49,13 @@ pub(crate) fn run(output: Output) -> Result<ExitCode, Error> {
                 }
             }
         }
-        tool("ptxas", health.ptxas.as_ref(), "the `assemble` gate will not run, and certificates will say so");
-        tool("nvcc", health.nvcc.as_ref(), "not needed: generated kernels are PTX");
+        match (&health.ptxas, &health.no_ptxas) {
+            (Some(ptxas), _) => println!("ptxas            {} ({})", ptxas.version, ptxas.path),
+            (None, reason) => {
+                println!("ptxas            none: {}", reason.as_deref().unwrap_or("not found"));
+                println!("                 the `assemble` gate will not run, and certificates will say so");
+            }
+        }
         let cache = &health.cache;
         match (&cache.folder, &cache.problem) {
             (Some(folder), None) => println!("cache            {folder}, {} kernels", cache.kernels),
@@ -64,15 +70,9 @@ pub(crate) fn run(output: Output) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn tool(name: &str, tool: Option<&Tool>, without: &str) {
-    match tool {
-        Some(tool) => println!("{name:<16} {} ({})", tool.version, tool.path),
-        None => println!("{name:<16} none: {without}"),
-    }
-}
-
 fn examine() -> Health {
     let (gpus, no_gpu) = gpus();
+    let (ptxas, no_ptxas) = ptxas();
     let mut variables: Vec<(String, String)> =
         std::env::vars().filter(|(name, _)| name.starts_with("KERNEL_FACTORY")).collect();
     variables.sort();
@@ -80,8 +80,8 @@ fn examine() -> Health {
         version: env!("CARGO_PKG_VERSION"),
         gpus,
         no_gpu,
-        ptxas: factory_search::tools::find_ptxas().map(|tool| Tool { path: tool.path.display().to_string(), version: tool.version }),
-        nvcc: factory_search::tools::find_nvcc().map(|tool| Tool { path: tool.path.display().to_string(), version: tool.version }),
+        ptxas,
+        no_ptxas,
         cache: cache(),
         variables,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -100,17 +100,23 @@ fn gpus() -> (Vec<String>, Option<String>) {
     }
 }
 
-fn cache() -> Cache {
-    match factory_build::cache::Cache::open_default() {
-        Ok(cache) => {
-            let problem = cache.probe().err().map(|error| error.to_string());
-            Cache {
-                folder: Some(cache.root().display().to_string()),
-                kernels: cache.keys().len(),
-                writable: problem.is_none(),
-                problem,
-            }
+/// The assembler that a search would use, or what is wrong with the one that was named.
+fn ptxas() -> (Option<Tool>, Option<String>) {
+    match Ptxas::find(&PtxasPolicy::Find) {
+        Ok(Ok(found)) => {
+            (Some(Tool { path: found.path().display().to_string(), version: found.version().to_owned() }), None)
         }
-        Err(error) => Cache { folder: None, kernels: 0, writable: false, problem: Some(error.to_string()) },
+        Ok(Err(reason)) => (None, Some(reason)),
+        Err(error) => (None, Some(error.to_string())),
+    }
+}
+
+fn cache() -> Cache {
+    match factory_build::cache::Cache::of_user() {
+        Some(cache) => {
+            let problem = cache.check_writable().err().map(|error| error.to_string());
+            Cache { folder: Some(cache.root().display().to_string()), kernels: cache.keys().len(), problem }
+        }
+        None => Cache { folder: None, kernels: 0, problem: Some("there is no folder for caches".to_owned()) },
     }
 }

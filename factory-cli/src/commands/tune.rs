@@ -65,7 +65,7 @@ fn search(kernel: &Kernel, tune: &Tune, output: Output) -> Result<Found, Error> 
 
 /// Writes the sealed folder and the lock's entry, and takes the kernel into the cache too.
 fn seal(dir: &Path, found: &Found) -> Result<PathBuf, Error> {
-    let folder = factory_build::package::seal(&dir.join("kernels"), &found.sealed)?;
+    let folder = crate::seal::seal(&dir.join("kernels"), &found.sealed)?;
     // The cache only saves work: a folder that cannot be written is no reason to lose a sealed kernel.
     if let Some(cache) = factory_build::cache::Cache::of_user() {
         let _ = cache.store(&found.sealed.certificate.key, &found.sealed);

@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::package;
 use crate::print::Output;
 use factory_build::package::State;
-use factory_search::{GpuPolicy, VerifyOptions};
-use factory_spec::{GateRecord, Outcome};
+use factory_search::toolchain::Ptxas;
+use factory_spec::{BoundSpec, GateRecord, Outcome, Sealed};
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,6 +27,8 @@ pub(crate) fn run(dir: &Path, verify: &Verify, output: Output) -> Result<ExitCod
     if let Some(name) = verify.kernels.iter().find(|name| !known.contains(name)) {
         return Err(Error::UnknownKernel { name: name.clone(), known_names: known });
     }
+    let found = Ptxas::find(&verify.ptxas)?;
+    let ptxas = found.as_ref().map_err(String::as_str);
     let mut rows = Vec::new();
     for kernel in package.kernels() {
         let named = verify.kernels.contains(&kernel.spec.name);
@@ -35,18 +37,10 @@ pub(crate) fn run(dir: &Path, verify: &Verify, output: Output) -> Result<ExitCod
         }
         let mut row = Row { name: kernel.spec.name.clone(), key: kernel.key.short(), gates: Vec::new(), refused: None };
         match package.state(kernel) {
-            State::Sealed(sealed) => {
-                let options = VerifyOptions {
-                    seed: verify.seed.unwrap_or(sealed.certificate.seed),
-                    ptxas: verify.ptxas.clone(),
-                    gpu: if verify.gpu { GpuPolicy::Require(0) } else { GpuPolicy::Off },
-                    ..VerifyOptions::default()
-                };
-                match factory_search::verify(&kernel.spec, &sealed, &options) {
-                    Ok(gates) => row.gates = gates,
-                    Err(error) => row.refused = Some(error.to_string()),
-                }
-            }
+            State::Sealed(sealed) => match gates(&kernel.spec, &sealed, verify, ptxas) {
+                Ok(gates) => row.gates = gates,
+                Err(reason) => row.refused = Some(reason),
+            },
             // What is not sealed is not ours to verify, unless it was asked for by name.
             State::Cached(_) | State::Missing if !named => continue,
             state => {
@@ -76,4 +70,23 @@ pub(crate) fn run(dir: &Path, verify: &Verify, output: Output) -> Result<ExitCod
         println!("{} verified, {refused} refused", rows.len() - refused);
     })?;
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Every gate's record, or why one of them refuses the kernel.
+fn gates(
+    spec: &BoundSpec,
+    sealed: &Sealed,
+    verify: &Verify,
+    ptxas: Result<&Ptxas, &str>,
+) -> Result<Vec<GateRecord>, String> {
+    let seed = verify.seed.unwrap_or(sealed.certificate.seed);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut records = factory_search::verify(spec, sealed, ptxas, threads, seed)
+        .map_err(|(arch, rejection)| format!("{arch}: {rejection}"))?
+        .records;
+    if verify.gpu {
+        let verified = factory_search::verify_on_gpu(spec, sealed, 0, seed);
+        records.extend(verified.map_err(|rejection| rejection.to_string())?.records);
+    }
+    Ok(records)
 }
