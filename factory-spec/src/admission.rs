@@ -230,7 +230,7 @@ fn replacements(spec: &BoundSpec, id: ArgId, operand: &Arg, example: &Example) -
         let rounded = candidates.into_iter().map(|value| operand.dtype.round(value));
         replacements.extend(rounded.filter(|value| *value != now).map(|value| vec![value]));
     } else {
-        let again = Case { seed: mix(example.case.seed ^ 0x6f74_6865_72), ..example.case.clone() };
+        let again = Case { seed: mix(example.case.seed ^ 0x006f_7468_6572), ..example.case.clone() };
         replacements.extend(draw_inputs(spec, &again).0.remove(&id));
         let mut moved: Vec<f64> = current.iter().map(|value| 2.0 * value + 1.0).collect();
         operand.dtype.round_slice(&mut moved);

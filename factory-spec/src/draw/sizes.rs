@@ -38,7 +38,7 @@ pub(super) fn draw(
         })
         .collect();
     let mut drawn: Vec<SizeValues> = Vec::new();
-    let mut consider = |positions: &[usize], drawn: &mut Vec<SizeValues>| {
+    let consider = |positions: &[usize], drawn: &mut Vec<SizeValues>| {
         let free: BTreeMap<String, u64> = axes
             .iter()
             .zip(positions)

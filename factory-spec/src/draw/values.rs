@@ -62,7 +62,7 @@ fn floats(kind: InputKind, dtype: DType, count: usize, random: &mut Random) -> V
                 let exponent = low + random.below((high - low) as u64) as i32;
                 random.sign() * power(exponent) * (1.0 + random.unit())
             }
-            InputKind::Alternating => constant.abs() * if index % 2 == 0 { 1.0 } else { -1.0 },
+            InputKind::Alternating => constant.abs() * if index.is_multiple_of(2) { 1.0 } else { -1.0 },
             InputKind::Iota => (index % whole) as f64,
             InputKind::Infinite if random.below(RARE) == 0 => random.sign() * f64::INFINITY,
             InputKind::Nan if random.below(RARE) == 0 => f64::NAN,
