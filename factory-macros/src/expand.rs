@@ -38,7 +38,11 @@ struct Found {
 /// As [`find_in`]; what it says names files as seen from the package's folder.
 fn find(attribute: &Attribute, item: &ForeignItemFn) -> Result<Found, Vec<Mismatch>> {
     let Some(manifest) = std::env::var_os("CARGO_MANIFEST_DIR") else {
-        return Err(vec![Mismatch { span: Span::call_site(), arg: None, message: message::no_manifest_folder() }]);
+        return Err(vec![Mismatch {
+            span: Span::call_site(),
+            arg: None,
+            message: message::no_manifest_folder(),
+        }]);
     };
     let manifest = Path::new(&manifest);
     find_in(manifest, attribute, item).map_err(|mut errors| {
@@ -59,7 +63,8 @@ fn find_in(manifest: &Path, attribute: &Attribute, item: &ForeignItemFn) -> Resu
     let bindings = signature::check(&signature, attribute, &spec)?;
     let spec = spec.bind(&bindings).map_err(|errors| at_spec(errors.render()))?;
     let key = spec.key();
-    let out_dir = std::env::var_os("OUT_DIR").ok_or_else(|| at_attribute(message::no_build_script(&signature.name)))?;
+    let out_dir =
+        std::env::var_os("OUT_DIR").ok_or_else(|| at_attribute(message::no_build_script(&signature.name)))?;
     if !generated::folder_in(Path::new(&out_dir), &key).join(generated::MODULE).is_file() {
         return Err(at_attribute(message::not_built(&signature.name, &attribute.spec, &key.short())));
     }
@@ -67,7 +72,9 @@ fn find_in(manifest: &Path, attribute: &Attribute, item: &ForeignItemFn) -> Resu
     if let Reference::C(reference) = &spec.reference {
         paths.push(manifest.join(&reference.file));
     }
-    let files = paths.iter().map(|path| path.to_str().map(str::to_owned).ok_or_else(|| at_spec(message::path_is_no_text(path))));
+    let files = paths
+        .iter()
+        .map(|path| path.to_str().map(str::to_owned).ok_or_else(|| at_spec(message::path_is_no_text(path))));
     Ok(Found { files: files.collect::<Result<_, _>>()?, spec })
 }
 
@@ -77,9 +84,11 @@ fn emit(item: &ForeignItemFn, name: &Ident, krate: &TokenStream, found: &Found) 
     let inputs = &item.sig.inputs;
     let documentation = documentation::function(spec);
     // Where the user says nothing, the spec's own words stand first.
-    let opening = spec.doc.as_ref().filter(|_| !attributes.iter().any(|attribute| attribute.path().is_ident("doc")));
+    let opening =
+        spec.doc.as_ref().filter(|_| !attributes.iter().any(|attribute| attribute.path().is_ident("doc")));
     let opening = opening.map(|doc| quote!(#[doc = #doc]));
-    let values = arguments(item).map(|(argument, span)| quote_spanned!(span=> #krate::ArgValue::from(#argument)));
+    let values =
+        arguments(item).map(|(argument, span)| quote_spanned!(span=> #krate::ArgValue::from(#argument)));
     let values: Vec<TokenStream> = values.collect();
     let count = values.len();
     let include = format!("/{}/{}", generated::folder(&spec.key()), generated::MODULE);
@@ -87,8 +96,11 @@ fn emit(item: &ForeignItemFn, name: &Ident, krate: &TokenStream, found: &Found) 
         true => format_ident!("launch_stream"),
         false => format_ident!("stream"),
     };
-    let module_doc = format!("What is known of the kernel behind [`{name}()`], and how to load it ahead of its first use.");
-    let launch_doc = format!("Checks the arguments and queues the kernel on a stream; otherwise as [`{name}()`].");
+    let module_doc = format!(
+        "What is known of the kernel behind [`{name}()`], and how to load it ahead of its first use."
+    );
+    let launch_doc =
+        format!("Checks the arguments and queues the kernel on a stream; otherwise as [`{name}()`].");
     quote! {
         #(#attributes)*
         #opening

@@ -31,7 +31,10 @@ pub(crate) fn no_manifest_folder() -> String {
 
 /// A path that Rust source cannot hold.
 pub(crate) fn path_is_no_text(path: &Path) -> String {
-    format!("the spec's path `{}` is not valid Unicode, so it cannot be written into the program\n\nhint: rename the folder", path.display())
+    format!(
+        "the spec's path `{}` is not valid Unicode, so it cannot be written into the program\n\nhint: rename the folder",
+        path.display()
+    )
 }
 
 /// `major.minor` of this crate, as one writes it in a manifest.

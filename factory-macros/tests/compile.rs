@@ -38,7 +38,8 @@ fn compile() {
     fs::create_dir_all(&kernels).expect("the folder can be made");
     for entry in fs::read_dir("tests/kernels").expect("the specs are there") {
         let path = entry.expect("the specs are there").path();
-        fs::copy(&path, kernels.join(path.file_name().expect("a file has a name"))).expect("a spec can be copied");
+        fs::copy(&path, kernels.join(path.file_name().expect("a file has a name")))
+            .expect("a spec can be copied");
     }
 
     // SAFETY: this is the only test of its program, and nothing else runs beside it.

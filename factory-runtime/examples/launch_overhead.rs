@@ -14,8 +14,8 @@ use std::time::Instant;
 
 use factory_runtime::{ArgValue, Cache, Device, Error, KernelSource, Prepared, Result, Tensor};
 use factory_spec::{
-    Arch, CandidateCounts, Certificate, DType, Interface, InterfaceArg, Key, LaunchPlan, ParamPlan, Plan, Role, Size, SizeExpr, SizeKind,
-    TargetPlan, Variant, generated,
+    Arch, CandidateCounts, Certificate, DType, Interface, InterfaceArg, Key, LaunchPlan, ParamPlan, Plan,
+    Role, Size, SizeExpr, SizeKind, TargetPlan, Variant, generated,
 };
 
 const ROWS: usize = 4;
@@ -94,7 +94,9 @@ fn on_gpu(source: &'static KernelSource, device: &Device) -> Result<()> {
             let start = Instant::now();
             match (batch + turn) % 3 {
                 0 => (0..LAUNCHES).try_for_each(|_| touch.launch())?,
-                1 => (0..LAUNCHES).try_for_each(|_| prepared.launch(stream, &mut arguments(&x, &w, &mut y)))?,
+                1 => {
+                    (0..LAUNCHES).try_for_each(|_| prepared.launch(stream, &mut arguments(&x, &w, &mut y)))?
+                }
                 _ => (0..LAUNCHES).try_for_each(|_| CACHE.launch(source, &mut arguments(&x, &w, &mut y)))?,
             }
             let nanoseconds = start.elapsed().as_nanos() as f64 / LAUNCHES as f64;
@@ -106,7 +108,10 @@ fn on_gpu(source: &'static KernelSource, device: &Device) -> Result<()> {
     }
     assert!(y.to_vec()?.iter().all(|&value| value == 0.25), "the kernel ran");
     let (bare, wrapped, function) = (Spread::of(bare), Spread::of(wrapped), Spread::of(function));
-    println!("{device}, driver for CUDA {}", device.driver_version().map(|version| version.to_string()).unwrap_or_default());
+    println!(
+        "{device}, driver for CUDA {}",
+        device.driver_version().map(|version| version.to_string()).unwrap_or_default()
+    );
     println!("{BATCHES} batches of {LAUNCHES} launches each, interleaved; medians of the host's time");
     println!("bare cuLaunchKernel   {bare}");
     println!("Prepared::launch      {wrapped}   ratio {:.3}", wrapped.0 / bare.0);
@@ -130,23 +135,44 @@ impl Touch {
         let x = x.cuda_view()?.device_ptr(&stream).0;
         let w = w.cuda_view()?.device_ptr(&stream).0;
         let y = y.cuda_view_mut()?.device_ptr_mut(&stream).0;
-        Ok(Touch { function, values: Box::new([x, w, y, u64::from(0.25f32.to_bits()), ROWS as u64, COLUMNS as u64]) })
+        Ok(Touch {
+            function,
+            values: Box::new([x, w, y, u64::from(0.25f32.to_bits()), ROWS as u64, COLUMNS as u64]),
+        })
     }
 
     fn launch(&self) -> Result<()> {
         use factory_runtime::cudarc::driver::sys;
 
-        let mut params: [*mut c_void; 6] = std::array::from_fn(|index| std::ptr::from_ref(&self.values[index]).cast_mut().cast());
+        let mut params: [*mut c_void; 6] =
+            std::array::from_fn(|index| std::ptr::from_ref(&self.values[index]).cast_mut().cast());
         let (rows, columns) = (ROWS as u32, COLUMNS as u32);
         let function: sys::CUfunction = self.function.cast();
         // SAFETY: the parameters are those of the entry, the tensors outlive the run, and the context is current: tensors
         // were just made on this thread.
         let code = unsafe {
-            sys::cuLaunchKernel(function, rows, 1, 1, columns, 1, 1, 0, std::ptr::null_mut(), params.as_mut_ptr(), std::ptr::null_mut())
+            sys::cuLaunchKernel(
+                function,
+                rows,
+                1,
+                1,
+                columns,
+                1,
+                1,
+                0,
+                std::ptr::null_mut(),
+                params.as_mut_ptr(),
+                std::ptr::null_mut(),
+            )
         };
         match code {
             sys::CUresult::CUDA_SUCCESS => Ok(()),
-            code => Err(Error::Cuda { call: "cuLaunchKernel", code: code as u32, name: format!("{code:?}"), context: String::new() }),
+            code => Err(Error::Cuda {
+                call: "cuLaunchKernel",
+                code: code as u32,
+                name: format!("{code:?}"),
+                context: String::new(),
+            }),
         }
     }
 }
@@ -191,7 +217,10 @@ fn source() -> KernelSource {
         scalar: false,
         role,
     };
-    let free = |name: &str, multiple_of| Size { name: name.to_owned(), kind: SizeKind::Free { min: 1, max: Some(1 << 20), multiple_of } };
+    let free = |name: &str, multiple_of| Size {
+        name: name.to_owned(),
+        kind: SizeKind::Free { min: 1, max: Some(1 << 20), multiple_of },
+    };
     let eps = InterfaceArg { scalar: true, ..tensor("eps", &[], Role::In) };
     let interface = Interface {
         schema: Interface::SCHEMA,
@@ -199,7 +228,12 @@ fn source() -> KernelSource {
         key,
         sizes: vec![free("m", 1), free("n", 8)],
         constraints: Vec::new(),
-        args: vec![tensor("x", &["m", "n"], Role::In), tensor("w", &["n"], Role::In), tensor("y", &["m", "n"], Role::Out), eps],
+        args: vec![
+            tensor("x", &["m", "n"], Role::In),
+            tensor("w", &["n"], Role::In),
+            tensor("y", &["m", "n"], Role::Out),
+            eps,
+        ],
     };
     let pointer = |name: &str| ParamPlan::Pointer { arg: name.to_owned() };
     let size = |name: &str| ParamPlan::Size { value: SizeExpr::size(name), bytes: 4 };
@@ -209,14 +243,33 @@ fn source() -> KernelSource {
         block: [COLUMNS as u32, 1, 1],
         cluster: [1, 1, 1],
         shared_bytes: SizeExpr::constant(0),
-        params: vec![pointer("x"), pointer("w"), pointer("y"), ParamPlan::Scalar { arg: "eps".to_owned() }, size("m"), size("n")],
+        params: vec![
+            pointer("x"),
+            pointer("w"),
+            pointer("y"),
+            ParamPlan::Scalar { arg: "eps".to_owned() },
+            size("m"),
+            size("n"),
+        ],
     };
-    let variant = |name: &str, when: SizeExpr| Variant { name: name.to_owned(), when, alignment: 16, scratch: Vec::new(), launches: vec![launch.clone()] };
+    let variant = |name: &str, when: SizeExpr| Variant {
+        name: name.to_owned(),
+        when,
+        alignment: 16,
+        scratch: Vec::new(),
+        launches: vec![launch.clone()],
+    };
     // A condition that does not hold, and one that does, as real plans have them.
-    let variants = vec![variant("large", SizeExpr::size("n").gt(8192)), variant("small", SizeExpr::constant(1))];
-    let plan = Plan { schema: Plan::SCHEMA, targets: vec![TargetPlan { arch: Arch::Sm90, ptx: "sm_90.ptx".to_owned(), variants }] }.to_json();
+    let variants =
+        vec![variant("large", SizeExpr::size("n").gt(8192)), variant("small", SizeExpr::constant(1))];
+    let plan = Plan {
+        schema: Plan::SCHEMA,
+        targets: vec![TargetPlan { arch: Arch::Sm90, ptx: "sm_90.ptx".to_owned(), variants }],
+    }
+    .to_json();
     let digest = |text: &str| Key::of(text).to_string();
-    let files = BTreeMap::from([("sm_90.ptx".to_owned(), digest(PTX)), (generated::PLAN.to_owned(), digest(&plan))]);
+    let files =
+        BTreeMap::from([("sm_90.ptx".to_owned(), digest(PTX)), (generated::PLAN.to_owned(), digest(&plan))]);
     let certificate = Certificate {
         schema: Certificate::SCHEMA,
         name: "touch".to_owned(),

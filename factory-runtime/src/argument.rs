@@ -11,10 +11,21 @@ use crate::{Element, Tensor, TensorMut, TensorRef, f8e4m3, f8e5m2};
 pub struct ArgValue<'a>(pub(crate) Value<'a>);
 
 pub(crate) enum Value<'a> {
-    Ref { dtype: DType, place: RefPlace<'a>, layout: Layout },
-    Mut { dtype: DType, place: MutPlace<'a>, layout: Layout },
+    Ref {
+        dtype: DType,
+        place: RefPlace<'a>,
+        layout: Layout,
+    },
+    Mut {
+        dtype: DType,
+        place: MutPlace<'a>,
+        layout: Layout,
+    },
     /// The bits of the value in the low bytes.
-    Scalar { dtype: DType, bits: u64 },
+    Scalar {
+        dtype: DType,
+        bits: u64,
+    },
 }
 
 impl<'a, T: Element> From<TensorRef<'a, T>> for ArgValue<'a> {

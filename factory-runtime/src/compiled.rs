@@ -1,6 +1,8 @@
 //! A plan made ready: names are indices, expressions are flat code.
 
-use factory_spec::{Arch, CompiledDomain, CompiledExpr, DType, Interface, ParamPlan, Role, SizeExpr, TargetPlan};
+use factory_spec::{
+    Arch, CompiledDomain, CompiledExpr, DType, Interface, ParamPlan, Role, SizeExpr, TargetPlan,
+};
 
 use crate::{Error, Result};
 
@@ -75,15 +77,23 @@ impl Contract {
             return Err(bad(format!("it has more than {MAX_SIZES} sizes or {MAX_ARGS} arguments")));
         }
         let sizes: Vec<String> = interface.sizes.iter().map(|size| size.name.clone()).collect();
-        let domain = interface.domain().map_err(|(expression, error)| bad(format!("`{expression}` in its interface: {error}")))?;
+        let domain = interface
+            .domain()
+            .map_err(|(expression, error)| bad(format!("`{expression}` in its interface: {error}")))?;
         let args = interface.args.iter().map(|arg| {
             let dims = arg.shape.iter().map(|name| {
                 let index = sizes.iter().position(|size| size == name);
-                index.ok_or_else(|| bad(format!("argument `{}` mentions the size `{name}`, which there is not", arg.name)))
+                index.ok_or_else(|| {
+                    bad(format!("argument `{}` mentions the size `{name}`, which there is not", arg.name))
+                })
             });
             let dims = dims.collect::<Result<Vec<usize>>>()?;
             if dims.len() > crate::MAX_RANK {
-                return Err(bad(format!("argument `{}` has more than {} dimensions", arg.name, crate::MAX_RANK)));
+                return Err(bad(format!(
+                    "argument `{}` has more than {} dimensions",
+                    arg.name,
+                    crate::MAX_RANK
+                )));
             }
             Ok(Arg { name: arg.name.clone(), dtype: arg.dtype, scalar: arg.scalar, role: arg.role, dims })
         });
@@ -92,7 +102,10 @@ impl Contract {
 
     fn arg(&self, kernel: &'static str, name: &str) -> Result<usize> {
         let index = self.args.iter().position(|arg| arg.name == name);
-        index.ok_or_else(|| Error::BadKernel { kernel, what: format!("its plan mentions the argument `{name}`, which there is not") })
+        index.ok_or_else(|| Error::BadKernel {
+            kernel,
+            what: format!("its plan mentions the argument `{name}`, which there is not"),
+        })
     }
 }
 
@@ -100,23 +113,39 @@ impl Target {
     pub(crate) fn new(kernel: &'static str, contract: &Contract, plan: &TargetPlan) -> Result<Target> {
         let bad = |what: String| Error::BadKernel { kernel, what };
         let names: Vec<&str> = contract.sizes.iter().map(String::as_str).collect();
-        let compile = |expr: &SizeExpr| expr.compile(&names).map_err(|error| bad(format!("`{expr}` in its plan: {error}")));
+        let compile = |expr: &SizeExpr| {
+            expr.compile(&names).map_err(|error| bad(format!("`{expr}` in its plan: {error}")))
+        };
         let variants = plan.variants.iter().map(|variant| {
-            let scratch = variant.scratch.iter().map(|scratch| Ok(Scratch { name: scratch.name.clone(), bytes: compile(&scratch.bytes)? }));
+            let scratch = variant
+                .scratch
+                .iter()
+                .map(|scratch| Ok(Scratch { name: scratch.name.clone(), bytes: compile(&scratch.bytes)? }));
             let scratch = scratch.collect::<Result<Vec<_>>>()?;
             let launches = variant.launches.iter().map(|launch| {
                 if launch.params.len() > MAX_PARAMS {
-                    return Err(bad(format!("entry `{}` has more than {MAX_PARAMS} parameters", launch.entry)));
+                    return Err(bad(format!(
+                        "entry `{}` has more than {MAX_PARAMS} parameters",
+                        launch.entry
+                    )));
                 }
                 let params = launch.params.iter().map(|param| {
                     Ok(match param {
                         ParamPlan::Pointer { arg } => Param::Pointer(contract.arg(kernel, arg)?),
                         ParamPlan::Scalar { arg } => Param::Scalar(contract.arg(kernel, arg)?),
-                        ParamPlan::Size { value, bytes } if matches!(bytes, 4 | 8) => Param::Size { value: compile(value)?, bytes: *bytes },
-                        ParamPlan::Size { bytes, .. } => return Err(bad(format!("a size parameter of {bytes} bytes"))),
+                        ParamPlan::Size { value, bytes } if matches!(bytes, 4 | 8) => {
+                            Param::Size { value: compile(value)?, bytes: *bytes }
+                        }
+                        ParamPlan::Size { bytes, .. } => {
+                            return Err(bad(format!("a size parameter of {bytes} bytes")));
+                        }
                         ParamPlan::Scratch { name } => {
                             let index = scratch.iter().position(|scratch| scratch.name == *name);
-                            Param::Scratch(index.ok_or_else(|| bad(format!("its plan mentions the scratch buffer `{name}`, which there is not")))?)
+                            Param::Scratch(index.ok_or_else(|| {
+                                bad(format!(
+                                    "its plan mentions the scratch buffer `{name}`, which there is not"
+                                ))
+                            })?)
                         }
                     })
                 });
@@ -141,9 +170,18 @@ impl Target {
             });
             let launches = launches.collect::<Result<_>>()?;
             if !variant.alignment.is_power_of_two() {
-                return Err(bad(format!("variant `{}` asks for an alignment of {} bytes", variant.name, variant.alignment)));
+                return Err(bad(format!(
+                    "variant `{}` asks for an alignment of {} bytes",
+                    variant.name, variant.alignment
+                )));
             }
-            Ok(Variant { name: variant.name.clone(), when: compile(&variant.when)?, alignment: variant.alignment, scratch, launches })
+            Ok(Variant {
+                name: variant.name.clone(),
+                when: compile(&variant.when)?,
+                alignment: variant.alignment,
+                scratch,
+                launches,
+            })
         });
         Ok(Target { arch: plan.arch, ptx: plan.ptx.clone(), variants: variants.collect::<Result<_>>()? })
     }

@@ -87,7 +87,8 @@ impl Device {
         if ordinal >= count {
             return Err(Error::NoGpu { ordinal, count });
         }
-        let context = CudaContext::new(ordinal).map_err(|error| cuda_error("cuDevicePrimaryCtxRetain", error))?;
+        let context =
+            CudaContext::new(ordinal).map_err(|error| cuda_error("cuDevicePrimaryCtxRetain", error))?;
         Device::from_cuda(context)
     }
 
@@ -104,7 +105,8 @@ impl Device {
         if let Some(device) = devices.iter().find(|device| device.is_context(&context)) {
             return Ok(device.clone());
         }
-        let (major, minor) = context.compute_capability().map_err(|error| cuda_error("cuDeviceGetAttribute", error))?;
+        let (major, minor) =
+            context.compute_capability().map_err(|error| cuda_error("cuDeviceGetAttribute", error))?;
         let name = context.name().map_err(|error| cuda_error("cuDeviceGetName", error))?;
         let capability = (major.unsigned_abs(), minor.unsigned_abs());
         let device = Device::new(Kind::Cuda(CudaDevice { context, driver, capability, name }));
@@ -123,7 +125,10 @@ impl Device {
     /// The PTX machine with options of your own.
     pub fn machine_with(options: MachineOptions) -> Device {
         let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(device) = devices.iter().find(|device| matches!(&device.inner.kind, Kind::Machine(known) if *known == options)) {
+        if let Some(device) = devices
+            .iter()
+            .find(|device| matches!(&device.inner.kind, Kind::Machine(known) if *known == options))
+        {
             return device.clone();
         }
         let device = Device::new(Kind::Machine(options));
@@ -169,7 +174,11 @@ impl Device {
             "cuda" => Device::cuda(0).map(Some),
             other => match other.strip_prefix("cuda:").and_then(|ordinal| ordinal.parse().ok()) {
                 Some(ordinal) => Device::cuda(ordinal).map(Some),
-                None => Err(Error::Variable { variable, value: value.to_owned(), allowed: "`machine`, `cuda`, `cuda:<ordinal>` or `auto`" }),
+                None => Err(Error::Variable {
+                    variable,
+                    value: value.to_owned(),
+                    allowed: "`machine`, `cuda`, `cuda:<ordinal>` or `auto`",
+                }),
             },
         }
     }
@@ -223,7 +232,13 @@ impl Device {
     /// In words: `NVIDIA H200 (GPU 0, sm_90)` or `the PTX machine`.
     pub fn description(&self) -> String {
         match &self.inner.kind {
-            Kind::Cuda(cuda) => format!("{} (GPU {}, sm_{}{})", cuda.name, cuda.context.ordinal(), cuda.capability.0, cuda.capability.1),
+            Kind::Cuda(cuda) => format!(
+                "{} (GPU {}, sm_{}{})",
+                cuda.name,
+                cuda.context.ordinal(),
+                cuda.capability.0,
+                cuda.capability.1
+            ),
             Kind::Machine(_) => "the PTX machine".to_owned(),
         }
     }

@@ -18,7 +18,9 @@ impl Dims {
         let product = extents.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent.max(1)));
         if extents.len() > MAX_RANK || product.is_none_or(|product| product > isize::MAX as usize / 8) {
             return Err(Error::Extent {
-                what: format!("the shape {extents:?} has more than {MAX_RANK} dimensions or more elements than memory could hold"),
+                what: format!(
+                    "the shape {extents:?} has more than {MAX_RANK} dimensions or more elements than memory could hold"
+                ),
             });
         }
         Ok(Dims::from_short(extents))

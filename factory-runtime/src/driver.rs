@@ -50,10 +50,23 @@ pub(crate) struct LaunchConfig {
     pub(crate) attribute_count: c_uint,
 }
 
-type LaunchKernel =
-    unsafe extern "C" fn(Handle, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, Handle, *mut *mut c_void, *mut *mut c_void) -> c_int;
-type LaunchKernelEx = unsafe extern "C" fn(*const LaunchConfig, Handle, *mut *mut c_void, *mut *mut c_void) -> c_int;
-type ModuleLoadDataEx = unsafe extern "C" fn(*mut Handle, *const c_void, c_uint, *mut c_uint, *mut *mut c_void) -> c_int;
+type LaunchKernel = unsafe extern "C" fn(
+    Handle,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    Handle,
+    *mut *mut c_void,
+    *mut *mut c_void,
+) -> c_int;
+type LaunchKernelEx =
+    unsafe extern "C" fn(*const LaunchConfig, Handle, *mut *mut c_void, *mut *mut c_void) -> c_int;
+type ModuleLoadDataEx =
+    unsafe extern "C" fn(*mut Handle, *const c_void, c_uint, *mut c_uint, *mut *mut c_void) -> c_int;
 
 /// The driver's functions. They live as long as the process: the library is never closed.
 pub(crate) struct Driver {
@@ -84,9 +97,15 @@ impl Driver {
         // SAFETY: the driver's library runs initialisers of its own, as every program that uses CUDA lets it.
         let library = names.iter().find_map(|name| unsafe { libloading::Library::new(*name) }.ok());
         let Some(library) = library else {
-            return Err(Error::DriverMissing { tried: names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ") });
+            return Err(Error::DriverMissing {
+                tried: names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+            });
         };
-        let missing = |symbol: &str| Error::DriverTooOld { found: CudaVersion(0), needed: OLDEST, why: format!("`{symbol}`") };
+        let missing = |symbol: &str| Error::DriverTooOld {
+            found: CudaVersion(0),
+            needed: OLDEST,
+            why: format!("`{symbol}`"),
+        };
         macro_rules! symbol {
             ($name:literal) => {{
                 // SAFETY: the type that the field gives is the function's type in NVIDIA's driver API; the library is
@@ -103,7 +122,11 @@ impl Driver {
         let code = unsafe { get_version(&mut version) };
         let version = CudaVersion(u32::try_from(version).unwrap_or(0));
         if code == SUCCESS && version < OLDEST {
-            return Err(Error::DriverTooOld { found: version, needed: OLDEST, why: "the factory's runtime".to_owned() });
+            return Err(Error::DriverTooOld {
+                found: version,
+                needed: OLDEST,
+                why: "the factory's runtime".to_owned(),
+            });
         }
         // SAFETY: the flags must be 0, and they are.
         let code = unsafe { init(0) };
@@ -156,9 +179,18 @@ impl Driver {
             return Ok(());
         }
         if code == OUT_OF_MEMORY {
-            return Err(Error::OutOfMemory { device: "the GPU".to_owned(), bytes: 0, free: format!(" by {call}{context}") });
+            return Err(Error::OutOfMemory {
+                device: "the GPU".to_owned(),
+                bytes: 0,
+                free: format!(" by {call}{context}"),
+            });
         }
-        Err(Error::Cuda { call, code: code.unsigned_abs(), name: self.error_name(code), context: context.to_owned() })
+        Err(Error::Cuda {
+            call,
+            code: code.unsigned_abs(),
+            name: self.error_name(code),
+            context: context.to_owned(),
+        })
     }
 }
 
@@ -190,10 +222,14 @@ mod tests {
 
     #[test]
     fn a_missing_library_is_an_error_that_says_what_to_do() {
-        let error = Driver::open(&["libcuda-that-is-not-there.so.1"]).err().expect("there is no such library");
+        let error =
+            Driver::open(&["libcuda-that-is-not-there.so.1"]).err().expect("there is no such library");
         assert!(matches!(error, Error::DriverMissing { .. }));
         let text = error.to_string();
-        assert!(text.contains("`libcuda-that-is-not-there.so.1`") && text.contains("Device::machine()"), "{text}");
+        assert!(
+            text.contains("`libcuda-that-is-not-there.so.1`") && text.contains("Device::machine()"),
+            "{text}"
+        );
     }
 
     /// The C library has none of the driver's symbols: as a driver it is too old for anything.

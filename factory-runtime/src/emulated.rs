@@ -19,12 +19,21 @@ impl Emulated {
     pub(crate) fn load(kernel: &'static str, file: &str, ptx: &str, entries: &[String]) -> Result<Emulated> {
         let unsupported = |why: String| Error::MachineUnsupported { kernel, why: format!("`{file}`: {why}") };
         let module = factory_ptx::parse(ptx).map_err(|errors| unsupported(errors.to_string()))?;
-        let entries = entries.iter().map(|entry| Kernel::new(&module, entry).map_err(|form| unsupported(form.to_string())));
+        let entries = entries
+            .iter()
+            .map(|entry| Kernel::new(&module, entry).map_err(|form| unsupported(form.to_string())));
         Ok(Emulated { entries: entries.collect::<Result<_>>()? })
     }
 
     /// Runs every launch of the plan to its end. The arguments have been checked.
-    pub(crate) fn run(&self, kernel: &'static str, contract: &Contract, resolved: &Resolved, options: &MachineOptions, args: &mut [ArgValue<'_>]) -> Result<()> {
+    pub(crate) fn run(
+        &self,
+        kernel: &'static str,
+        contract: &Contract,
+        resolved: &Resolved,
+        options: &MachineOptions,
+        args: &mut [ArgValue<'_>],
+    ) -> Result<()> {
         let mut memory = Memory::new();
         let mut bits = Vec::with_capacity(args.len());
         for (arg, value) in contract.args.iter().zip(args) {
@@ -37,23 +46,36 @@ impl Emulated {
                     Role::InOut => memory.inout(&arg.name, host.bytes),
                 },
                 // The checks have refused it; an address of 0 would fault.
-                Value::Ref { place: RefPlace::Cuda(_), .. } | Value::Mut { place: MutPlace::Cuda(_), .. } => 0,
+                Value::Ref { place: RefPlace::Cuda(_), .. } | Value::Mut { place: MutPlace::Cuda(_), .. } => {
+                    0
+                }
             });
         }
         let scratch: Vec<u64> = resolved
             .scratch
             .iter()
             .enumerate()
-            .map(|(index, &(_, bytes))| memory.scratch(&format!("scratch {index}"), usize::try_from(bytes).unwrap_or(usize::MAX)))
+            .map(|(index, &(_, bytes))| {
+                memory.scratch(&format!("scratch {index}"), usize::try_from(bytes).unwrap_or(usize::MAX))
+            })
             .collect();
         let checks = if options.all_checks { Checks::all() } else { Checks::fast() };
-        let options =
-            Options { checks, instruction_budget: options.instruction_budget, seed: options.seed, threads: options.threads, ..Options::default() };
+        let options = Options {
+            checks,
+            instruction_budget: options.instruction_budget,
+            seed: options.seed,
+            threads: options.threads,
+            ..Options::default()
+        };
         for launch in &resolved.launches {
             let entry = &self.entries[launch.entry];
             let layouts = entry.params();
             if layouts.len() != launch.params.len() {
-                let what = format!("its plan passes {} parameters, the entry takes {}", launch.params.len(), layouts.len());
+                let what = format!(
+                    "its plan passes {} parameters, the entry takes {}",
+                    launch.params.len(),
+                    layouts.len()
+                );
                 return Err(Error::BadKernel { kernel, what });
             }
             let mut params = vec![0; entry.params_size()];
@@ -65,12 +87,21 @@ impl Emulated {
                     ResolvedParam::Scratch(index) => (scratch[index], 8),
                 };
                 if layout.size != width {
-                    let what = format!("its plan passes {width} bytes for `{}`, the entry takes {}", layout.name, layout.size);
+                    let what = format!(
+                        "its plan passes {width} bytes for `{}`, the entry takes {}",
+                        layout.name, layout.size
+                    );
                     return Err(Error::BadKernel { kernel, what });
                 }
                 params[layout.offset..layout.offset + width].copy_from_slice(&value.to_le_bytes()[..width]);
             }
-            let launch = machine::Launch { grid: launch.grid, block: launch.block, cluster: launch.cluster, shared_bytes: launch.shared_bytes, params };
+            let launch = machine::Launch {
+                grid: launch.grid,
+                block: launch.block,
+                cluster: launch.cluster,
+                shared_bytes: launch.shared_bytes,
+                params,
+            };
             machine::run(entry, &launch, &mut memory, &options).map_err(|stop| match stop {
                 Stop::Fault(fault) => Error::MachineFault { kernel, fault },
                 Stop::Machine(error) => Error::MachineUnsupported { kernel, why: error.to_string() },

@@ -26,7 +26,9 @@ pub enum Error {
         names: String,
     },
     /// A dimension disagrees with the spec or with another argument.
-    #[error("`{kernel}`: argument `{argument}`: dimension {dimension} (`{size}`) is {got}, expected {expected} ({because})")]
+    #[error(
+        "`{kernel}`: argument `{argument}`: dimension {dimension} (`{size}`) is {got}, expected {expected} ({because})"
+    )]
     Shape {
         /// The kernel.
         kernel: &'static str,
@@ -86,7 +88,9 @@ pub enum Error {
         got: String,
     },
     /// An output shares memory with another argument.
-    #[error("`{kernel}`: arguments `{first}` and `{second}` overlap in memory, and the kernel writes at least one of them")]
+    #[error(
+        "`{kernel}`: arguments `{first}` and `{second}` overlap in memory, and the kernel writes at least one of them"
+    )]
     Alias {
         /// The kernel.
         kernel: &'static str,
@@ -126,7 +130,9 @@ pub enum Error {
         got: String,
     },
     /// The sizes lie outside of what the kernel was verified for.
-    #[error("`{kernel}`: {source}; the kernel was not verified for these sizes\n\nhint: widen the spec's `[sizes]` and search again")]
+    #[error(
+        "`{kernel}`: {source}; the kernel was not verified for these sizes\n\nhint: widen the spec's `[sizes]` and search again"
+    )]
     Domain {
         /// The kernel.
         kernel: &'static str,
@@ -135,7 +141,9 @@ pub enum Error {
         source: factory_spec::DomainError,
     },
     /// No variant of the plan serves these sizes.
-    #[error("`{kernel}`: no variant for `{target}` serves the sizes {sizes}\n\nhint: the plan was sealed for other sizes; run the search again with these in `[better] over`")]
+    #[error(
+        "`{kernel}`: no variant for `{target}` serves the sizes {sizes}\n\nhint: the plan was sealed for other sizes; run the search again with these in `[better] over`"
+    )]
     NoVariant {
         /// The kernel.
         kernel: &'static str,
@@ -145,7 +153,9 @@ pub enum Error {
         sizes: String,
     },
     /// No PTX in the kernel runs on this device.
-    #[error("`{kernel}` has PTX for {available}, none of which runs on {device} (compute capability {major}.{minor})\n\nhint: add the device's architecture to the spec's `[targets]`")]
+    #[error(
+        "`{kernel}` has PTX for {available}, none of which runs on {device} (compute capability {major}.{minor})\n\nhint: add the device's architecture to the spec's `[targets]`"
+    )]
     NoTarget {
         /// The kernel.
         kernel: &'static str,
@@ -189,7 +199,9 @@ pub enum Error {
         tried: String,
     },
     /// The driver is too old for what is asked of it.
-    #[error("the NVIDIA driver supports CUDA {found}, but {why} needs {needed} or newer\n\nhint: update the NVIDIA driver")]
+    #[error(
+        "the NVIDIA driver supports CUDA {found}, but {why} needs {needed} or newer\n\nhint: update the NVIDIA driver"
+    )]
     DriverTooOld {
         /// The CUDA version of the driver.
         found: CudaVersion,
@@ -199,7 +211,9 @@ pub enum Error {
         why: String,
     },
     /// The driver is there, but no such GPU.
-    #[error("GPU {ordinal} was asked for, but the driver sees {count}\n\nhint: see `nvidia-smi -L` and `CUDA_VISIBLE_DEVICES`")]
+    #[error(
+        "GPU {ordinal} was asked for, but the driver sees {count}\n\nhint: see `nvidia-smi -L` and `CUDA_VISIBLE_DEVICES`"
+    )]
     NoGpu {
         /// The ordinal that was asked for.
         ordinal: usize,
@@ -267,7 +281,9 @@ pub enum Error {
         reason: String,
     },
     /// A file of the kernel is not the one that its certificate names.
-    #[error("`{kernel}`: `{file}` does not have the digest that the certificate names\n\nhint: it was changed after it was sealed; search again or restore the sealed folder")]
+    #[error(
+        "`{kernel}`: `{file}` does not have the digest that the certificate names\n\nhint: it was changed after it was sealed; search again or restore the sealed folder"
+    )]
     Tampered {
         /// The kernel.
         kernel: &'static str,
@@ -275,7 +291,9 @@ pub enum Error {
         file: String,
     },
     /// The generated data of a kernel cannot be used.
-    #[error("`{kernel}`: {what}\n\nhint: the crate was built by another version of the factory; rebuild it with one version of `factory-build` and `factory-runtime`")]
+    #[error(
+        "`{kernel}`: {what}\n\nhint: the crate was built by another version of the factory; rebuild it with one version of `factory-build` and `factory-runtime`"
+    )]
     BadKernel {
         /// The kernel.
         kernel: &'static str,

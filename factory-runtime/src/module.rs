@@ -5,7 +5,10 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use crate::device::CudaDevice;
-use crate::driver::{ATTRIBUTE_CLUSTER_DIMENSION, Handle, LaunchAttribute, LaunchConfig, SUCCESS, UNSUPPORTED_PTX_VERSION, cuda_error};
+use crate::driver::{
+    ATTRIBUTE_CLUSTER_DIMENSION, Handle, LaunchAttribute, LaunchConfig, SUCCESS, UNSUPPORTED_PTX_VERSION,
+    cuda_error,
+};
 use crate::resolved::ResolvedLaunch;
 use crate::{CudaVersion, Error, Result};
 
@@ -48,20 +51,41 @@ unsafe impl Sync for Function {}
 
 impl Module {
     /// Compiles `ptx` for the device and looks up `entries`.
-    pub(crate) fn load(kernel: &'static str, cuda: &CudaDevice, file: &str, ptx: &str, entries: &[String]) -> Result<Module> {
+    pub(crate) fn load(
+        kernel: &'static str,
+        cuda: &CudaDevice,
+        file: &str,
+        ptx: &str,
+        entries: &[String],
+    ) -> Result<Module> {
         let text = |what: &str| Error::BadKernel { kernel, what: format!("{what} holds a zero byte") };
         let image = CString::new(ptx).map_err(|_| text(file))?;
         cuda.context.bind_to_thread().map_err(|error| cuda_error("cuCtxSetCurrent", error))?;
         let mut info = vec![0u8; LOG_BYTES];
         let mut errors = vec![0u8; LOG_BYTES];
-        let mut options = [JIT_INFO_LOG_BUFFER, JIT_INFO_LOG_BUFFER_SIZE_BYTES, JIT_ERROR_LOG_BUFFER, JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
-        let mut values: [*mut c_void; 4] =
-            [info.as_mut_ptr().cast(), LOG_BYTES as *mut c_void, errors.as_mut_ptr().cast(), LOG_BYTES as *mut c_void];
+        let mut options = [
+            JIT_INFO_LOG_BUFFER,
+            JIT_INFO_LOG_BUFFER_SIZE_BYTES,
+            JIT_ERROR_LOG_BUFFER,
+            JIT_ERROR_LOG_BUFFER_SIZE_BYTES,
+        ];
+        let mut values: [*mut c_void; 4] = [
+            info.as_mut_ptr().cast(),
+            LOG_BYTES as *mut c_void,
+            errors.as_mut_ptr().cast(),
+            LOG_BYTES as *mut c_void,
+        ];
         let mut handle: Handle = std::ptr::null_mut();
         // SAFETY: the context is current; `image` is a C string; options and values have the four entries announced, sizes
         // passed in the pointer itself as the driver wants them; all buffers outlive the call.
         let code = unsafe {
-            (cuda.driver.module_load_data_ex)(&mut handle, image.as_ptr().cast(), options.len() as c_uint, options.as_mut_ptr(), values.as_mut_ptr())
+            (cuda.driver.module_load_data_ex)(
+                &mut handle,
+                image.as_ptr().cast(),
+                options.len() as c_uint,
+                options.as_mut_ptr(),
+                values.as_mut_ptr(),
+            )
         };
         if code == UNSUPPORTED_PTX_VERSION {
             let version = ptx_version(ptx);
@@ -73,7 +97,13 @@ impl Module {
         }
         if code != SUCCESS {
             let log = [log_text(&errors), log_text(&info)].join("\n");
-            return Err(Error::Jit { kernel, file: file.to_owned(), code: code.unsigned_abs(), name: cuda.driver.error_name(code), log: log.trim().to_owned() });
+            return Err(Error::Jit {
+                kernel,
+                file: file.to_owned(),
+                code: code.unsigned_abs(),
+                name: cuda.driver.error_name(code),
+                log: log.trim().to_owned(),
+            });
         }
         let functions = entries.iter().map(|entry| {
             let name = CString::new(entry.as_str()).map_err(|_| text("an entry's name"))?;
@@ -81,7 +111,10 @@ impl Module {
             // SAFETY: the context is current, the module was just loaded, the name is a C string.
             let code = unsafe { (cuda.driver.module_get_function)(&mut function, handle, name.as_ptr()) };
             cuda.driver.check("cuModuleGetFunction", code, &format!(" for `{entry}` of `{kernel}`"))?;
-            Ok(Function { handle: function, allowed: Mutex::new(Allowed { shared: DEFAULT_SHARED, cluster: PORTABLE_CLUSTER }) })
+            Ok(Function {
+                handle: function,
+                allowed: Mutex::new(Allowed { shared: DEFAULT_SHARED, cluster: PORTABLE_CLUSTER }),
+            })
         });
         Ok(Module { functions: functions.collect::<Result<_>>()? })
     }
@@ -92,7 +125,13 @@ impl Module {
     }
 
     /// Asks the driver for what a launch needs beyond what every function may use. Once a launch is resolved.
-    pub(crate) fn allow(&self, kernel: &'static str, cuda: &CudaDevice, entry: &str, launch: &ResolvedLaunch) -> Result<()> {
+    pub(crate) fn allow(
+        &self,
+        kernel: &'static str,
+        cuda: &CudaDevice,
+        entry: &str,
+        launch: &ResolvedLaunch,
+    ) -> Result<()> {
         let function = &self.functions[launch.entry];
         let mut allowed = function.allowed.lock().unwrap_or_else(PoisonError::into_inner);
         let set = |attribute: i32, value: u32, what: &str| {
@@ -106,7 +145,11 @@ impl Module {
             Err(Error::LaunchLimit { kernel, entry: entry.to_owned(), what })
         };
         if launch.shared_bytes > allowed.shared {
-            set(MAX_DYNAMIC_SHARED, launch.shared_bytes, &format!("{} bytes of dynamic shared memory", launch.shared_bytes))?;
+            set(
+                MAX_DYNAMIC_SHARED,
+                launch.shared_bytes,
+                &format!("{} bytes of dynamic shared memory", launch.shared_bytes),
+            )?;
             allowed.shared = launch.shared_bytes;
         }
         let cluster = launch.cluster.iter().product();
@@ -125,13 +168,33 @@ impl Module {
     /// entry, each to a value of the parameter's size, and what addresses among them name stays allocated until the
     /// kernel has run.
     #[inline]
-    pub(crate) unsafe fn launch(&self, cuda: &CudaDevice, launch: &ResolvedLaunch, stream: Handle, params: *mut *mut c_void) -> i32 {
+    pub(crate) unsafe fn launch(
+        &self,
+        cuda: &CudaDevice,
+        launch: &ResolvedLaunch,
+        stream: Handle,
+        params: *mut *mut c_void,
+    ) -> i32 {
         let function = self.functions[launch.entry].handle;
         let [x, y, z] = launch.grid;
         let [bx, by, bz] = launch.block;
         if !launch.has_cluster() {
             // SAFETY: the caller's promise; `extra` may be null.
-            return unsafe { (cuda.driver.launch_kernel)(function, x, y, z, bx, by, bz, launch.shared_bytes, stream, params, std::ptr::null_mut()) };
+            return unsafe {
+                (cuda.driver.launch_kernel)(
+                    function,
+                    x,
+                    y,
+                    z,
+                    bx,
+                    by,
+                    bz,
+                    launch.shared_bytes,
+                    stream,
+                    params,
+                    std::ptr::null_mut(),
+                )
+            };
         }
         let mut value = [0u32; 16];
         value[..3].copy_from_slice(&launch.cluster);

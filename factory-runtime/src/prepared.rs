@@ -53,8 +53,10 @@ impl Prepared {
     pub(crate) fn new(source: &'static KernelSource, device: &Device) -> Result<Prepared> {
         let kernel = source.name;
         let bad = |what: String| Error::BadKernel { kernel, what };
-        let interface = Interface::parse(source.spec).map_err(|error| bad(format!("its interface cannot be read: {error}")))?;
-        let plan = Plan::parse(source.plan).map_err(|error| bad(format!("its plan cannot be read: {error}")))?;
+        let interface = Interface::parse(source.spec)
+            .map_err(|error| bad(format!("its interface cannot be read: {error}")))?;
+        let plan =
+            Plan::parse(source.plan).map_err(|error| bad(format!("its plan cannot be read: {error}")))?;
         let digests = source.digests()?;
         source.verify(&digests, factory_spec::generated::PLAN, source.plan)?;
         let contract = Contract::new(kernel, &interface)?;
@@ -70,7 +72,8 @@ impl Prepared {
             };
             Ok((target, entries, code))
         };
-        let available = || plan.targets.iter().map(|target| target.arch.name()).collect::<Vec<_>>().join(", ");
+        let available =
+            || plan.targets.iter().map(|target| target.arch.name()).collect::<Vec<_>>().join(", ");
         let loaded = match device.compute_capability() {
             Some(capability) => load(plan.target_for(capability).ok_or_else(|| Error::NoTarget {
                 kernel,
@@ -92,7 +95,15 @@ impl Prepared {
             }
         };
         let (target, entries, code) = loaded;
-        let inner = Inner { source, device: device.clone(), contract, target, entries, code, resolved: ResolvedCache::new() };
+        let inner = Inner {
+            source,
+            device: device.clone(),
+            contract,
+            target,
+            entries,
+            code,
+            resolved: ResolvedCache::new(),
+        };
         Ok(Prepared { inner: Arc::new(inner) })
     }
 
@@ -121,7 +132,9 @@ impl Prepared {
         let mut given = inner.given(args)?;
         let domain = |source| Error::Domain { kernel: inner.source.name, source };
         inner.contract.domain.complete(&mut given.values[..given.count]).map_err(domain)?;
-        let serves = |variant: &&crate::compiled::Variant| variant.when.eval(given.as_slice()).is_ok_and(|holds| holds != 0);
+        let serves = |variant: &&crate::compiled::Variant| {
+            variant.when.eval(given.as_slice()).is_ok_and(|holds| holds != 0)
+        };
         let variant = inner.target.variants.iter().find(serves);
         variant.map(|variant| variant.name.as_str()).ok_or_else(|| Error::NoVariant {
             kernel: inner.source.name,
@@ -171,7 +184,9 @@ impl Prepared {
             return Ok(());
         }
         match (&inner.code, inner.device.as_cuda(), stream.cuda_stream()) {
-            (Code::Cuda(module), Some(cuda), Some(cuda_stream)) => inner.launch_cuda(module, cuda, stream, cuda_stream, &resolved, args),
+            (Code::Cuda(module), Some(cuda), Some(cuda_stream)) => {
+                inner.launch_cuda(module, cuda, stream, cuda_stream, &resolved, args)
+            }
             (Code::Machine(machine), None, _) => {
                 inner.check_memory(resolved.alignment, &host_extents(args)[..args.len()])?;
                 let options = inner.device.machine_options().copied().unwrap_or_default();
@@ -189,14 +204,23 @@ impl Inner {
 
     #[cold]
     fn mismatch(&self, argument: &str, expected: &Device, got: String) -> Error {
-        Error::DeviceMismatch { kernel: self.kernel(), argument: argument.to_owned(), expected: expected.description(), got }
+        Error::DeviceMismatch {
+            kernel: self.kernel(),
+            argument: argument.to_owned(),
+            expected: expected.description(),
+            got,
+        }
     }
 
     /// The sizes that the shapes give, after checking kinds, types and that the shapes agree with each other.
     #[inline]
     fn given(&self, args: &[ArgValue<'_>]) -> Result<Given> {
         if args.len() != self.contract.args.len() {
-            return Err(Error::ArgumentCount { kernel: self.kernel(), expected: self.contract.args.len(), got: args.len() });
+            return Err(Error::ArgumentCount {
+                kernel: self.kernel(),
+                expected: self.contract.args.len(),
+                got: args.len(),
+            });
         }
         let mut values = [UNSET; MAX_SIZES];
         for (arg, value) in self.contract.args.iter().zip(args) {
@@ -269,8 +293,20 @@ impl Inner {
                 Some(context) if self.device.is_context(context) => {}
                 // Host memory is host memory, whatever the options of the machine that made the tensor.
                 None if self.device.is_machine() => {}
-                Some(context) => return Err(self.mismatch(&arg.name, &self.device, format!("another context of GPU {}", context.ordinal()))),
-                None => return Err(self.mismatch(&arg.name, &self.device, "the host (as tensors of the PTX machine are)".to_owned())),
+                Some(context) => {
+                    return Err(self.mismatch(
+                        &arg.name,
+                        &self.device,
+                        format!("another context of GPU {}", context.ordinal()),
+                    ));
+                }
+                None => {
+                    return Err(self.mismatch(
+                        &arg.name,
+                        &self.device,
+                        "the host (as tensors of the PTX machine are)".to_owned(),
+                    ));
+                }
             }
         }
         Ok(())
@@ -284,15 +320,27 @@ impl Inner {
                 return Err(Error::Null { kernel: self.kernel(), argument: self.name(index) });
             }
             if extent.aligned & u64::from(alignment - 1) != 0 {
-                return Err(Error::Alignment { kernel: self.kernel(), argument: self.name(index), address: extent.aligned, required: alignment });
+                return Err(Error::Alignment {
+                    kernel: self.kernel(),
+                    argument: self.name(index),
+                    address: extent.aligned,
+                    required: alignment,
+                });
             }
             if !extent.written {
                 continue;
             }
-            for (other, with) in extents.iter().enumerate().filter(|(other, with)| *other != index && with.bytes > 0) {
-                if extent.address < with.address + with.bytes && with.address < extent.address + extent.bytes {
+            for (other, with) in
+                extents.iter().enumerate().filter(|(other, with)| *other != index && with.bytes > 0)
+            {
+                if extent.address < with.address + with.bytes && with.address < extent.address + extent.bytes
+                {
                     let (first, second) = (index.min(other), index.max(other));
-                    return Err(Error::Alias { kernel: self.kernel(), first: self.name(first), second: self.name(second) });
+                    return Err(Error::Alias {
+                        kernel: self.kernel(),
+                        first: self.name(first),
+                        second: self.name(second),
+                    });
                 }
             }
         }
@@ -347,7 +395,11 @@ impl Inner {
 
         let mut scratch = (resolved.scratch_bytes > 0).then(|| stream.scratch());
         let scratch_base = match &mut scratch {
-            Some(scratch) => scratch.reserve(cuda_stream, &self.device, usize::try_from(resolved.scratch_bytes).unwrap_or(usize::MAX))?,
+            Some(scratch) => scratch.reserve(
+                cuda_stream,
+                &self.device,
+                usize::try_from(resolved.scratch_bytes).unwrap_or(usize::MAX),
+            )?,
             None => 0,
         };
         for launch in &resolved.launches {
@@ -365,9 +417,14 @@ impl Inner {
             // SAFETY: the context is current and the stream is of it (`Prepared::launch` compared devices). The plan was
             // verified with this PTX, so its parameters are the entry's; each value is 8 bytes, as wide as any of them.
             // Tensors outlive the kernel: cudarc frees memory in stream order, after work that the guards note.
-            let code = unsafe { module.launch(cuda, launch, cuda_stream.cu_stream().cast(), pointers.as_mut_ptr()) };
+            let code =
+                unsafe { module.launch(cuda, launch, cuda_stream.cu_stream().cast(), pointers.as_mut_ptr()) };
             if code != crate::driver::SUCCESS {
-                return cuda.driver.check("cuLaunchKernel", code, &format!(" for `{}` (entry `{}`)", self.kernel(), self.entries[launch.entry]));
+                return cuda.driver.check(
+                    "cuLaunchKernel",
+                    code,
+                    &format!(" for `{}` (entry `{}`)", self.kernel(), self.entries[launch.entry]),
+                );
             }
         }
         drop(guards);
@@ -381,19 +438,44 @@ impl Inner {
             (false, Role::In) => format!("a tensor of {}", arg.dtype),
             (false, _) => format!("a writable tensor of {}", arg.dtype),
         };
-        Error::ArgumentType { kernel: self.kernel(), argument: arg.name.clone(), expected, got: value.describe() }
+        Error::ArgumentType {
+            kernel: self.kernel(),
+            argument: arg.name.clone(),
+            expected,
+            got: value.describe(),
+        }
     }
 
     #[cold]
     fn wrong_rank(&self, arg: &crate::compiled::Arg, got: usize) -> Error {
         let names: Vec<&str> = arg.dims.iter().map(|&size| self.contract.sizes[size].as_str()).collect();
-        Error::Rank { kernel: self.kernel(), argument: arg.name.clone(), expected: arg.dims.len(), got, names: names.join(", ") }
+        Error::Rank {
+            kernel: self.kernel(),
+            argument: arg.name.clone(),
+            expected: arg.dims.len(),
+            got,
+            names: names.join(", "),
+        }
     }
 
     #[cold]
-    fn wrong_shape(&self, args: &[ArgValue<'_>], arg: &crate::compiled::Arg, dimension: usize, size: usize, expected: i64, got: i64) -> Error {
+    fn wrong_shape(
+        &self,
+        args: &[ArgValue<'_>],
+        arg: &crate::compiled::Arg,
+        dimension: usize,
+        size: usize,
+        expected: i64,
+        got: i64,
+    ) -> Error {
         // Whoever named the size first is what the others are held against.
-        let first = self.contract.args.iter().zip(args).find(|(other, _)| other.dims.contains(&size)).map(|(other, _)| other.name.as_str());
+        let first = self
+            .contract
+            .args
+            .iter()
+            .zip(args)
+            .find(|(other, _)| other.dims.contains(&size))
+            .map(|(other, _)| other.name.as_str());
         Error::Shape {
             kernel: self.kernel(),
             argument: arg.name.clone(),
@@ -417,7 +499,12 @@ fn host_extents(args: &[ArgValue<'_>]) -> [Extent; MAX_ARGS] {
             Value::Mut { place: MutPlace::Host(host), .. } => (&*host.bytes, host.offset, true),
             _ => continue,
         };
-        *extent = Extent { address: bytes.as_ptr() as u64, bytes: bytes.len() as u64, aligned: offset as u64, written };
+        *extent = Extent {
+            address: bytes.as_ptr() as u64,
+            bytes: bytes.len() as u64,
+            aligned: offset as u64,
+            written,
+        };
     }
     extents
 }

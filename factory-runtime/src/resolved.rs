@@ -89,9 +89,15 @@ impl ResolvedCache {
 
     /// The launch for these sizes.
     #[inline]
-    pub(crate) fn find(&self, given: &Given, resolve: impl FnOnce() -> Result<Resolved>) -> Result<Found<'_>> {
+    pub(crate) fn find(
+        &self,
+        given: &Given,
+        resolve: impl FnOnce() -> Result<Resolved>,
+    ) -> Result<Found<'_>> {
         // Fibonacci hashing of the sizes in turn.
-        let hash = given.as_slice().iter().fold(0u64, |hash, &value| (hash ^ value.cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29));
+        let hash = given.as_slice().iter().fold(0u64, |hash, &value| {
+            (hash ^ value.cast_unsigned()).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
+        });
         let slots = (0..PROBES).map(|probe| &self.slots[(hash as usize).wrapping_add(probe) % SLOTS]);
         for slot in slots.clone() {
             match slot.get() {
@@ -103,7 +109,9 @@ impl ResolvedCache {
         let mut fresh = Box::new(resolve()?);
         for slot in slots {
             match slot.set(fresh) {
-                Ok(()) => return slot.get().map(|kept| Found::Kept(kept)).ok_or_else(|| unreachable_slot(given)),
+                Ok(()) => {
+                    return slot.get().map(|kept| Found::Kept(kept)).ok_or_else(|| unreachable_slot(given));
+                }
                 Err(back) => fresh = back,
             }
         }
@@ -117,9 +125,22 @@ fn unreachable_slot(given: &Given) -> Error {
 }
 
 /// Evaluates the plan for these sizes, after checking that they lie in the verified domain.
-pub(crate) fn resolve(kernel: &'static str, contract: &Contract, target: &Target, entries: &[String], given: &Given) -> Result<Resolved> {
+pub(crate) fn resolve(
+    kernel: &'static str,
+    contract: &Contract,
+    target: &Target,
+    entries: &[String],
+    given: &Given,
+) -> Result<Resolved> {
     let domain = |source: DomainError| Error::Domain { kernel, source };
-    let mut resolved = Resolved { given: *given, empty: false, alignment: 1, scratch: Vec::new(), scratch_bytes: 0, launches: Vec::new() };
+    let mut resolved = Resolved {
+        given: *given,
+        empty: false,
+        alignment: 1,
+        scratch: Vec::new(),
+        scratch_bytes: 0,
+        launches: Vec::new(),
+    };
     let mut values = given.values;
     let values = &mut values[..given.count];
     if nothing_to_write(contract, values) {
@@ -147,17 +168,23 @@ pub(crate) fn resolve(kernel: &'static str, contract: &Contract, target: &Target
         }
     }
     let Some(variant) = chosen else {
-        let sizes: Vec<String> = contract.sizes.iter().zip(values).map(|(name, value)| format!("{name} = {value}")).collect();
+        let sizes: Vec<String> =
+            contract.sizes.iter().zip(values).map(|(name, value)| format!("{name} = {value}")).collect();
         return Err(Error::NoVariant { kernel, target: target.arch.to_string(), sizes: sizes.join(", ") });
     };
     resolved.alignment = variant.alignment;
     for scratch in &variant.scratch {
-        let bytes = scratch.bytes.eval(values).map_err(failed(&format!("the length of scratch buffer `{}`", scratch.name)))?;
+        let bytes = scratch
+            .bytes
+            .eval(values)
+            .map_err(failed(&format!("the length of scratch buffer `{}`", scratch.name)))?;
         let limit = |what: String| Error::LaunchLimit { kernel, entry: variant.name.clone(), what };
-        let bytes = u64::try_from(bytes).map_err(|_| limit(format!("scratch buffer `{}` of {bytes} bytes", scratch.name)))?;
+        let bytes = u64::try_from(bytes)
+            .map_err(|_| limit(format!("scratch buffer `{}` of {bytes} bytes", scratch.name)))?;
         resolved.scratch.push((resolved.scratch_bytes, bytes));
         let end = resolved.scratch_bytes.checked_add(bytes).and_then(|end| end.checked_next_multiple_of(256));
-        resolved.scratch_bytes = end.ok_or_else(|| limit("more scratch memory than there are addresses".to_owned()))?;
+        resolved.scratch_bytes =
+            end.ok_or_else(|| limit("more scratch memory than there are addresses".to_owned()))?;
     }
     for launch in &variant.launches {
         let limit = |what: String| Error::LaunchLimit { kernel, entry: launch.entry.clone(), what };
@@ -166,7 +193,10 @@ pub(crate) fn resolve(kernel: &'static str, contract: &Contract, target: &Target
             let blocks = expr.eval(values).map_err(failed(&format!("the grid of `{}`", launch.entry)))?;
             let most = if axis == 0 { i64::from(i32::MAX) } else { 65535 };
             if !(0..=most).contains(&blocks) {
-                return Err(limit(format!("a grid of {blocks} blocks along {}, the limit is {most}", ["x", "y", "z"][axis])));
+                return Err(limit(format!(
+                    "a grid of {blocks} blocks along {}, the limit is {most}",
+                    ["x", "y", "z"][axis]
+                )));
             }
             *slot = blocks as u32;
         }
@@ -178,19 +208,26 @@ pub(crate) fn resolve(kernel: &'static str, contract: &Contract, target: &Target
             return Err(limit(format!("blocks of {threads} threads, there may be 1 to 1024")));
         }
         if launch.cluster.iter().zip(&grid).any(|(&cluster, &blocks)| cluster == 0 || blocks % cluster != 0) {
-            return Err(limit(format!("the grid {grid:?} is not a multiple of the cluster {:?}", launch.cluster)));
+            return Err(limit(format!(
+                "the grid {grid:?} is not a multiple of the cluster {:?}",
+                launch.cluster
+            )));
         }
-        let shared = launch.shared_bytes.eval(values).map_err(failed(&format!("the shared memory of `{}`", launch.entry)))?;
-        // The device's own limit is the driver's to tell; this is the largest of any.
-        let shared_bytes = u32::try_from(shared).ok().filter(|&bytes| bytes <= 1 << 20);
-        let shared_bytes = shared_bytes.ok_or_else(|| limit(format!("{shared} bytes of dynamic shared memory")))?;
+        let shared = launch
+            .shared_bytes
+            .eval(values)
+            .map_err(failed(&format!("the shared memory of `{}`", launch.entry)))?;
+        let shared_bytes = u32::try_from(shared).ok().filter(|&bytes| bytes <= MOST_SHARED);
+        let shared_bytes =
+            shared_bytes.ok_or_else(|| limit(format!("{shared} bytes of dynamic shared memory")))?;
         let params = launch.params.iter().map(|param| {
             Ok(match param {
                 Param::Pointer(arg) => ResolvedParam::Pointer(*arg),
                 Param::Scalar(arg) => ResolvedParam::Scalar(*arg),
                 Param::Scratch(index) => ResolvedParam::Scratch(*index),
                 Param::Size { value, bytes } => {
-                    let value = value.eval(values).map_err(failed(&format!("a parameter of `{}`", launch.entry)))?;
+                    let value =
+                        value.eval(values).map_err(failed(&format!("a parameter of `{}`", launch.entry)))?;
                     if *bytes == 4 && i32::try_from(value).is_err() && u32::try_from(value).is_err() {
                         return Err(limit(format!("a parameter of 4 bytes would have to hold {value}")));
                     }
@@ -210,6 +247,10 @@ pub(crate) fn resolve(kernel: &'static str, contract: &Contract, target: &Target
     }
     Ok(resolved)
 }
+
+/// The most shared memory that a block can have on any architecture there is PTX for (compute capability 9.0 and 10.0). The
+/// machine would give more, and then a program that works there would not work on a GPU.
+const MOST_SHARED: u32 = 227 * 1024;
 
 /// Whether every output has a dimension of extent 0.
 fn nothing_to_write(contract: &Contract, values: &[i64]) -> bool {

@@ -53,7 +53,9 @@ impl KernelSource {
             prepared.get_or_insert_default().entry((device.id(), self.key)).or_default().clone()
         };
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, prepared)) = slot.iter().find(|(source, _)| std::ptr::eq(*source, self) || **source == *self) {
+        if let Some((_, prepared)) =
+            slot.iter().find(|(source, _)| std::ptr::eq(*source, self) || **source == *self)
+        {
             return Ok(prepared.clone());
         }
         let prepared = Prepared::new(self, device)?;
@@ -63,10 +65,15 @@ impl KernelSource {
 
     /// What the certificate says of the other files.
     pub(crate) fn digests(&self) -> Result<BTreeMap<String, String>> {
-        let certificate = Certificate::parse(self.certificate)
-            .map_err(|error| Error::BadKernel { kernel: self.name, what: format!("its certificate cannot be read: {error}") })?;
+        let certificate = Certificate::parse(self.certificate).map_err(|error| Error::BadKernel {
+            kernel: self.name,
+            what: format!("its certificate cannot be read: {error}"),
+        })?;
         if certificate.key.to_string() != self.key {
-            return Err(Error::Tampered { kernel: self.name, file: factory_spec::generated::CERTIFICATE.to_owned() });
+            return Err(Error::Tampered {
+                kernel: self.name,
+                file: factory_spec::generated::CERTIFICATE.to_owned(),
+            });
         }
         Ok(certificate.files)
     }
@@ -128,8 +135,12 @@ impl Place<'_> {
         for value in args {
             let device = match &value.0 {
                 Value::Scalar { .. } => continue,
-                Value::Ref { place: RefPlace::Cuda(view), .. } => return Place::Cuda(view.stream().context()),
-                Value::Mut { place: MutPlace::Cuda(view), .. } => return Place::Cuda(view.stream().context()),
+                Value::Ref { place: RefPlace::Cuda(view), .. } => {
+                    return Place::Cuda(view.stream().context());
+                }
+                Value::Mut { place: MutPlace::Cuda(view), .. } => {
+                    return Place::Cuda(view.stream().context());
+                }
                 Value::Ref { place: RefPlace::Host(host), .. } => host.device,
                 Value::Mut { place: MutPlace::Host(host), .. } => host.device,
             };

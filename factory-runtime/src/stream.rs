@@ -36,7 +36,9 @@ impl Stream {
     pub(crate) fn new_on(device: &Device) -> Result<Stream> {
         let cuda = match device.as_cuda() {
             None => None,
-            Some(cuda) => Some(cuda.context.new_stream().map_err(|error| cuda_error("cuStreamCreate", error))?),
+            Some(cuda) => {
+                Some(cuda.context.new_stream().map_err(|error| cuda_error("cuStreamCreate", error))?)
+            }
         };
         Ok(Stream::with(device.clone(), cuda))
     }
@@ -91,7 +93,8 @@ impl Scratch {
             self.memory = None;
             let rounded = bytes.checked_next_power_of_two().unwrap_or(bytes).max(1 << 16);
             // SAFETY: scratch memory is uninitialised by contract, and `u8` has no invalid bit pattern.
-            let memory = unsafe { stream.alloc::<u8>(rounded) }.map_err(|error| allocation_error(device, rounded, error))?;
+            let memory = unsafe { stream.alloc::<u8>(rounded) }
+                .map_err(|error| allocation_error(device, rounded, error))?;
             self.address = {
                 use cudarc::driver::DevicePtr;
                 memory.device_ptr(stream).0

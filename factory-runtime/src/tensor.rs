@@ -43,12 +43,22 @@ impl<T: Element> Tensor<T> {
     pub fn from_slice(device: &Device, values: &[T], shape: &[usize]) -> Result<Tensor<T>> {
         let shape = Dims::new(shape)?;
         if shape.elements() != values.len() {
-            return Err(Error::Extent { what: format!("the shape {shape:?} has {} elements, but the slice has {}", shape.elements(), values.len()) });
+            return Err(Error::Extent {
+                what: format!(
+                    "the shape {shape:?} has {} elements, but the slice has {}",
+                    shape.elements(),
+                    values.len()
+                ),
+            });
         }
         let Some(context) = device.cuda_context() else {
             return Ok(Tensor { device: device.clone(), shape, memory: Memory::Host(values.to_vec()) });
         };
-        let mut tensor = Tensor { device: device.clone(), shape, memory: Memory::Cuda(allocate(device, context, values.len())?) };
+        let mut tensor = Tensor {
+            device: device.clone(),
+            shape,
+            memory: Memory::Cuda(allocate(device, context, values.len())?),
+        };
         tensor.copy_from_slice(values)?;
         Ok(tensor)
     }
@@ -93,7 +103,9 @@ impl<T: Element> Tensor<T> {
             Memory::Host(memory) => values.copy_from_slice(memory),
             Memory::Cuda(slice) if !values.is_empty() => {
                 let stream = slice.stream();
-                stream.memcpy_dtoh(&slice.slice(..values.len()), values).map_err(|error| cuda_error("cuMemcpyDtoHAsync", error))?;
+                stream
+                    .memcpy_dtoh(&slice.slice(..values.len()), values)
+                    .map_err(|error| cuda_error("cuMemcpyDtoHAsync", error))?;
                 stream.synchronize().map_err(|error| cuda_error("cuStreamSynchronize", error))?;
             }
             Memory::Cuda(_) => {}
@@ -123,7 +135,13 @@ impl<T: Element> Tensor<T> {
         if length == self.len() {
             return Ok(());
         }
-        Err(Error::Extent { what: format!("the tensor of shape {:?} has {} elements, but the slice has {length}", self.shape, self.len()) })
+        Err(Error::Extent {
+            what: format!(
+                "the tensor of shape {:?} has {} elements, but the slice has {length}",
+                self.shape,
+                self.len()
+            ),
+        })
     }
 
     /// The extents, outermost first.
@@ -154,7 +172,9 @@ impl<T: Element> Tensor<T> {
     pub fn reshape(mut self, shape: &[usize]) -> Result<Tensor<T>> {
         let dims = Dims::new(shape)?;
         if dims.elements() != self.len() {
-            return Err(Error::Extent { what: format!("a tensor of shape {:?} cannot take the shape {shape:?}", self.shape) });
+            return Err(Error::Extent {
+                what: format!("a tensor of shape {:?} cannot take the shape {shape:?}", self.shape),
+            });
         }
         self.shape = dims;
         Ok(self)
@@ -193,7 +213,11 @@ impl<T: Element> Tensor<T> {
     pub fn as_slice(&self) -> Result<&[T]> {
         match &self.memory {
             Memory::Host(memory) => Ok(memory),
-            Memory::Cuda(_) => Err(Error::WrongPlace { operation: "Tensor::as_slice", needed: "host memory", got: self.device.description() }),
+            Memory::Cuda(_) => Err(Error::WrongPlace {
+                operation: "Tensor::as_slice",
+                needed: "host memory",
+                got: self.device.description(),
+            }),
         }
     }
 
@@ -206,7 +230,11 @@ impl<T: Element> Tensor<T> {
         let length = self.len();
         match &self.memory {
             Memory::Cuda(slice) => Ok(slice.slice(..length)),
-            Memory::Host(_) => Err(Error::WrongPlace { operation: "Tensor::cuda_view", needed: "GPU memory", got: self.device.description() }),
+            Memory::Host(_) => Err(Error::WrongPlace {
+                operation: "Tensor::cuda_view",
+                needed: "GPU memory",
+                got: self.device.description(),
+            }),
         }
     }
 
@@ -219,14 +247,23 @@ impl<T: Element> Tensor<T> {
         let length = self.len();
         match &mut self.memory {
             Memory::Cuda(slice) => Ok(slice.slice_mut(..length)),
-            Memory::Host(_) => Err(Error::WrongPlace { operation: "Tensor::cuda_view_mut", needed: "GPU memory", got: self.device.description() }),
+            Memory::Host(_) => Err(Error::WrongPlace {
+                operation: "Tensor::cuda_view_mut",
+                needed: "GPU memory",
+                got: self.device.description(),
+            }),
         }
     }
 }
 
-fn allocate<T: Element>(device: &Device, context: &std::sync::Arc<cudarc::driver::CudaContext>, elements: usize) -> Result<CudaSlice<T>> {
+fn allocate<T: Element>(
+    device: &Device,
+    context: &std::sync::Arc<cudarc::driver::CudaContext>,
+    elements: usize,
+) -> Result<CudaSlice<T>> {
     let stream = device.stream().cuda_stream().cloned().unwrap_or_else(|| context.default_stream());
     let elements = elements.max(1);
     // SAFETY: every bit pattern is a value of an `Element`; the callers write the memory before anyone reads it.
-    unsafe { stream.alloc::<T>(elements) }.map_err(|error| allocation_error(device, elements.saturating_mul(size_of::<T>()), error))
+    unsafe { stream.alloc::<T>(elements) }
+        .map_err(|error| allocation_error(device, elements.saturating_mul(size_of::<T>()), error))
 }

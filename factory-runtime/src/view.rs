@@ -76,12 +76,18 @@ impl Layout {
     fn strided(shape: &[usize], strides: &[usize], available: usize) -> Result<Layout> {
         let dims = Dims::new(shape)?;
         if strides.len() != shape.len() {
-            return Err(Error::Extent { what: format!("the shape {shape:?} and the strides {strides:?} have different lengths") });
+            return Err(Error::Extent {
+                what: format!("the shape {shape:?} and the strides {strides:?} have different lengths"),
+            });
         }
         let strides = Dims::from_short(strides);
         match dims.reach(&strides) {
             Some(reach) if reach <= available => Ok(Layout { shape: dims, strides: Some(strides) }),
-            _ => Err(Error::Extent { what: format!("the shape {shape:?} with strides {strides:?} reaches beyond the {available} elements that there are") }),
+            _ => Err(Error::Extent {
+                what: format!(
+                    "the shape {shape:?} with strides {strides:?} reaches beyond the {available} elements that there are"
+                ),
+            }),
         }
     }
 
@@ -96,7 +102,12 @@ impl Layout {
                 let reach = layout.shape.reach(&strides).unwrap_or(0);
                 Ok((layout, start..(start + reach).min(available)))
             }
-            _ => Err(Error::Extent { what: format!("rows {range:?} do not lie within the outermost dimension of the shape {:?}", self.shape) }),
+            _ => Err(Error::Extent {
+                what: format!(
+                    "rows {range:?} do not lie within the outermost dimension of the shape {:?}",
+                    self.shape
+                ),
+            }),
         }
     }
 }
@@ -106,7 +117,9 @@ fn check_elements(shape: &[usize], elements: usize) -> Result<Dims> {
     if dims.elements() == elements {
         return Ok(dims);
     }
-    Err(Error::Extent { what: format!("the shape {shape:?} has {} elements, but the memory has {elements}", dims.elements()) })
+    Err(Error::Extent {
+        what: format!("the shape {shape:?} has {} elements, but the memory has {elements}", dims.elements()),
+    })
 }
 
 impl<'a, T: Element> TensorRef<'a, T> {
@@ -117,7 +130,11 @@ impl<'a, T: Element> TensorRef<'a, T> {
 
     /// `view` may be longer than the shape needs.
     pub(crate) fn cuda(view: CudaView<'a, T>, shape: Dims) -> Self {
-        TensorRef { place: RefPlace::Cuda(erase(&view, shape.elements())), layout: Layout::contiguous(shape), marker: PhantomData }
+        TensorRef {
+            place: RefPlace::Cuda(erase(&view, shape.elements())),
+            layout: Layout::contiguous(shape),
+            marker: PhantomData,
+        }
     }
 
     /// Host memory, for kernels that run on the PTX machine.
@@ -171,7 +188,11 @@ impl<'a, T: Element> TensorRef<'a, T> {
         let (layout, elements) = self.layout.rows(&range, self.place.len() / size_of::<T>())?;
         let bytes = elements.start * size_of::<T>()..elements.end * size_of::<T>();
         let place = match &self.place {
-            RefPlace::Host(host) => RefPlace::Host(HostRef { bytes: &host.bytes[bytes.clone()], offset: host.offset + bytes.start, device: host.device }),
+            RefPlace::Host(host) => RefPlace::Host(HostRef {
+                bytes: &host.bytes[bytes.clone()],
+                offset: host.offset + bytes.start,
+                device: host.device,
+            }),
             RefPlace::Cuda(view) => RefPlace::Cuda(view.slice(bytes)),
         };
         Ok(TensorRef { place, layout, marker: PhantomData })
@@ -205,7 +226,11 @@ impl<'a, T: Element> TensorMut<'a, T> {
         // SAFETY: the view is of memory that holds at least that many bytes; kernels write values of `T`, any of whose
         // bit patterns is valid.
         let view = unsafe { slice.transmute_mut::<u8>(bytes) };
-        TensorMut { place: MutPlace::Cuda(view.expect("no more bytes than the slice has")), layout: Layout::contiguous(shape), marker: PhantomData }
+        TensorMut {
+            place: MutPlace::Cuda(view.expect("no more bytes than the slice has")),
+            layout: Layout::contiguous(shape),
+            marker: PhantomData,
+        }
     }
 
     /// Host memory, for kernels that run on the PTX machine.
@@ -237,7 +262,11 @@ impl<'a, T: Element> TensorMut<'a, T> {
         let shape = check_elements(shape, view.len())?;
         // SAFETY: as in `TensorMut::cuda`; the shape has as many elements as the view.
         let view = unsafe { view.transmute_mut::<u8>(shape.elements() * size_of::<T>()) };
-        Ok(TensorMut { place: MutPlace::Cuda(view.expect("as many bytes as the view has")), layout: Layout::contiguous(shape), marker: PhantomData })
+        Ok(TensorMut {
+            place: MutPlace::Cuda(view.expect("as many bytes as the view has")),
+            layout: Layout::contiguous(shape),
+            marker: PhantomData,
+        })
     }
 
     /// The same memory with another shape and strides; see [`TensorRef::strided`].

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use factory_runtime::{Device, KernelSource};
 use factory_spec::{
-    Arch, CandidateCounts, Certificate, DType, Interface, InterfaceArg, Key, LaunchPlan, ParamPlan, Plan, Role, Scratch, Size, SizeExpr,
-    SizeKind, TargetPlan, Variant, generated,
+    Arch, CandidateCounts, Certificate, DType, Interface, InterfaceArg, Key, LaunchPlan, ParamPlan, Plan,
+    Role, Scratch, Size, SizeExpr, SizeKind, TargetPlan, Variant, generated,
 };
 
 /// The places to test on: the machine with all its checks, and GPU 0 when there is one.
@@ -44,7 +44,13 @@ pub(crate) fn free(name: &str, min: u64, max: Option<u64>, multiple_of: u64) -> 
 }
 
 pub(crate) fn arg(name: &str, dtype: DType, shape: &[&str], role: Role) -> InterfaceArg {
-    InterfaceArg { name: name.to_owned(), dtype, shape: shape.iter().map(|&name| name.to_owned()).collect(), scalar: false, role }
+    InterfaceArg {
+        name: name.to_owned(),
+        dtype,
+        shape: shape.iter().map(|&name| name.to_owned()).collect(),
+        scalar: false,
+        role,
+    }
 }
 
 pub(crate) fn scalar(name: &str, dtype: DType) -> InterfaceArg {
@@ -81,10 +87,26 @@ pub(crate) fn module(body: &str) -> String {
 
 impl Kernel {
     /// A kernel with one target, sm_90.
-    pub(crate) fn new(name: &str, sizes: Vec<Size>, args: Vec<InterfaceArg>, variants: Vec<Variant>, ptx: &str) -> Kernel {
+    pub(crate) fn new(
+        name: &str,
+        sizes: Vec<Size>,
+        args: Vec<InterfaceArg>,
+        variants: Vec<Variant>,
+        ptx: &str,
+    ) -> Kernel {
         let key = Key::of(&format!("{name} {sizes:?} {args:?} {variants:?}"));
-        let interface = Interface { schema: Interface::SCHEMA, name: name.to_owned(), key, sizes, constraints: Vec::new(), args };
-        let plan = Plan { schema: Plan::SCHEMA, targets: vec![TargetPlan { arch: Arch::Sm90, ptx: "sm_90.ptx".to_owned(), variants }] };
+        let interface = Interface {
+            schema: Interface::SCHEMA,
+            name: name.to_owned(),
+            key,
+            sizes,
+            constraints: Vec::new(),
+            args,
+        };
+        let plan = Plan {
+            schema: Plan::SCHEMA,
+            targets: vec![TargetPlan { arch: Arch::Sm90, ptx: "sm_90.ptx".to_owned(), variants }],
+        };
         Kernel { interface, plan, ptx: BTreeMap::from([("sm_90.ptx".to_owned(), module(ptx))]) }
     }
 
@@ -96,7 +118,8 @@ impl Kernel {
     pub(crate) fn source(&self) -> KernelSource {
         let plan = self.plan.to_json();
         let digest = |text: &str| Key::of(text).to_string();
-        let mut files: BTreeMap<String, String> = self.ptx.iter().map(|(file, text)| (file.clone(), digest(text))).collect();
+        let mut files: BTreeMap<String, String> =
+            self.ptx.iter().map(|(file, text)| (file.clone(), digest(text))).collect();
         files.insert(generated::PLAN.to_owned(), digest(&plan));
         let certificate = Certificate {
             schema: Certificate::SCHEMA,
@@ -112,7 +135,8 @@ impl Kernel {
             figures: Vec::new(),
             files,
         };
-        let ptx: Vec<(&'static str, &'static str)> = self.ptx.iter().map(|(file, text)| (leak(file), leak(text))).collect();
+        let ptx: Vec<(&'static str, &'static str)> =
+            self.ptx.iter().map(|(file, text)| (leak(file), leak(text))).collect();
         KernelSource {
             name: leak(&self.interface.name),
             key: leak(&self.interface.key.to_string()),
@@ -173,7 +197,14 @@ done:
 
 /// The kernel around [`SCALE`]: `scale(x, w, y, s)` with `n` in 4 to 4096, a multiple of 4.
 pub(crate) fn scale() -> Kernel {
-    let params = vec![pointer("x"), pointer("w"), pointer("y"), ParamPlan::Scalar { arg: "s".to_owned() }, size("n", 4), size("m * n", 8)];
+    let params = vec![
+        pointer("x"),
+        pointer("w"),
+        pointer("y"),
+        ParamPlan::Scalar { arg: "s".to_owned() },
+        size("n", 4),
+        size("m * n", 8),
+    ];
     let args = vec![
         arg("x", DType::F32, &["m", "n"], Role::In),
         arg("w", DType::F32, &["n"], Role::In),
@@ -229,10 +260,15 @@ pub(crate) fn copy_through_scratch() -> Kernel {
     let mut kernel = copy(DType::U8);
     kernel.interface.name = "copy_through_scratch".to_owned();
     kernel.interface.key = Key::of("copy_through_scratch");
-    let hop = |from: ParamPlan, to: ParamPlan| launch("copy", "ceil_div(n, 64)", 64, vec![from, to, size("n", 4)]);
+    let hop =
+        |from: ParamPlan, to: ParamPlan| launch("copy", "ceil_div(n, 64)", 64, vec![from, to, size("n", 4)]);
     let buffer = |name: &str| ParamPlan::Scratch { name: name.to_owned() };
     let variant = &mut kernel.plan.targets[0].variants[0];
-    variant.scratch = vec![Scratch { name: "a".to_owned(), bytes: expr("n") }, Scratch { name: "b".to_owned(), bytes: expr("n") }];
-    variant.launches = vec![hop(pointer("x"), buffer("a")), hop(buffer("a"), buffer("b")), hop(buffer("b"), pointer("y"))];
+    variant.scratch = vec![
+        Scratch { name: "a".to_owned(), bytes: expr("n") },
+        Scratch { name: "b".to_owned(), bytes: expr("n") },
+    ];
+    variant.launches =
+        vec![hop(pointer("x"), buffer("a")), hop(buffer("a"), buffer("b")), hop(buffer("b"), pointer("y"))];
     kernel
 }

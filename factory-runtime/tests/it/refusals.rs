@@ -13,7 +13,10 @@ struct Bench {
 
 impl Bench {
     fn all() -> Vec<Bench> {
-        devices().into_iter().map(|device| Bench { prepared: scale().seal().prepare(&device).unwrap(), device }).collect()
+        devices()
+            .into_iter()
+            .map(|device| Bench { prepared: scale().seal().prepare(&device).unwrap(), device })
+            .collect()
     }
 
     fn tensor(&self, shape: &[usize]) -> Tensor<f32> {
@@ -27,7 +30,8 @@ impl Bench {
     /// The error of a launch with tensors of these shapes.
     fn error(&self, x: &[usize], w: &[usize], y: &[usize]) -> Error {
         let (x, w, mut y) = (self.tensor(x), self.tensor(w), self.tensor(y));
-        self.launch(&mut [(&x).into(), (&w).into(), (&mut y).into(), 1.0f32.into()]).expect_err("the shapes are wrong")
+        self.launch(&mut [(&x).into(), (&w).into(), (&mut y).into(), 1.0f32.into()])
+            .expect_err("the shapes are wrong")
     }
 }
 
@@ -43,12 +47,23 @@ fn another_number_of_arguments() {
 fn another_type_or_kind() {
     for bench in Bench::all() {
         let (x, w, mut y) = (bench.tensor(&[1, 4]), bench.tensor(&[4]), bench.tensor(&[1, 4]));
-        let error = bench.launch(&mut [(&x).into(), (&w).into(), (&mut y).into(), 1.0f64.into()]).unwrap_err();
-        assert_eq!(error.to_string(), "`scale`: argument `s` is a scalar of f64, the spec says a scalar of f32");
+        let error =
+            bench.launch(&mut [(&x).into(), (&w).into(), (&mut y).into(), 1.0f64.into()]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`scale`: argument `s` is a scalar of f64, the spec says a scalar of f32"
+        );
         let error = bench.launch(&mut [(&x).into(), (&w).into(), (&x).into(), 1.0f32.into()]).unwrap_err();
-        assert_eq!(error.to_string(), "`scale`: argument `y` is a tensor of f32, the spec says a writable tensor of f32");
-        let error = bench.launch(&mut [1.0f32.into(), (&w).into(), (&mut y).into(), 1.0f32.into()]).unwrap_err();
-        assert_eq!(error.to_string(), "`scale`: argument `x` is a scalar of f32, the spec says a tensor of f32");
+        assert_eq!(
+            error.to_string(),
+            "`scale`: argument `y` is a tensor of f32, the spec says a writable tensor of f32"
+        );
+        let error =
+            bench.launch(&mut [1.0f32.into(), (&w).into(), (&mut y).into(), 1.0f32.into()]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "`scale`: argument `x` is a scalar of f32, the spec says a tensor of f32"
+        );
     }
 }
 
@@ -64,12 +79,21 @@ fn a_wrong_rank() {
 fn a_wrong_shape() {
     for bench in Bench::all() {
         let error = bench.error(&[2, 8], &[12], &[2, 8]);
-        let Error::Shape { kernel: "scale", argument, dimension: 0, size, expected: 8, got: 12, .. } = &error else { panic!("{error}") };
+        let Error::Shape { kernel: "scale", argument, dimension: 0, size, expected: 8, got: 12, .. } = &error
+        else {
+            panic!("{error}")
+        };
         assert_eq!((argument.as_str(), size.as_str()), ("w", "n"));
         let text = error.to_string();
-        assert_eq!(text, "`scale`: argument `w`: dimension 0 (`n`) is 12, expected 8 (as argument `x` has it)");
+        assert_eq!(
+            text,
+            "`scale`: argument `w`: dimension 0 (`n`) is 12, expected 8 (as argument `x` has it)"
+        );
         let error = bench.error(&[2, 8], &[8], &[3, 8]);
-        assert!(matches!(&error, Error::Shape { argument, dimension: 0, expected: 2, got: 3, .. } if argument == "y"), "{error}");
+        assert!(
+            matches!(&error, Error::Shape { argument, dimension: 0, expected: 2, got: 3, .. } if argument == "y"),
+            "{error}"
+        );
     }
 }
 
@@ -105,15 +129,30 @@ fn zero_rows_are_no_work() {
 #[test]
 fn a_null_size_under_an_output() {
     let params = vec![pointer("x"), pointer("y"), size("n", 4)];
-    let args = vec![arg("x", DType::F32, &["m", "n"], factory_spec::Role::In), arg("y", DType::F32, &["m"], factory_spec::Role::Out)];
+    let args = vec![
+        arg("x", DType::F32, &["m", "n"], factory_spec::Role::In),
+        arg("y", DType::F32, &["m"], factory_spec::Role::Out),
+    ];
     let variants = vec![variant("plain", "1", 4, vec![launch("copy", "m", 32, params)])];
-    let kernel = Kernel::new("row_sum", vec![free("m", 1, None, 1), free("n", 1, None, 1)], args, variants, crate::kernels::COPY);
+    let kernel = Kernel::new(
+        "row_sum",
+        vec![free("m", 1, None, 1), free("n", 1, None, 1)],
+        args,
+        variants,
+        crate::kernels::COPY,
+    );
     for device in devices() {
         let prepared = kernel.seal().prepare(&device).unwrap();
         let x = Tensor::<f32>::zeros(&device, &[3, 0]).unwrap();
         let mut y = Tensor::<f32>::zeros(&device, &[3]).unwrap();
         let error = prepared.launch(device.stream(), &mut [(&x).into(), (&mut y).into()]).unwrap_err();
-        assert!(matches!(error, Error::Domain { kernel: "row_sum", source: DomainError::BelowMin { value: 0, .. } }), "{error}");
+        assert!(
+            matches!(
+                error,
+                Error::Domain { kernel: "row_sum", source: DomainError::BelowMin { value: 0, .. } }
+            ),
+            "{error}"
+        );
     }
 }
 
@@ -122,13 +161,22 @@ fn strides_of_something_else() {
     for bench in Bench::all() {
         let (x, w, mut y) = (bench.tensor(&[8, 8]), bench.tensor(&[8]), bench.tensor(&[4, 8]));
         let every_second = x.view().strided(&[4, 8], &[16, 1]).unwrap();
-        let error = bench.launch(&mut [every_second.into(), (&w).into(), (&mut y).into(), 1.0f32.into()]).unwrap_err();
+        let error = bench
+            .launch(&mut [every_second.into(), (&w).into(), (&mut y).into(), 1.0f32.into()])
+            .unwrap_err();
         let Error::Stride { kernel: "scale", argument, expected, got } = &error else { panic!("{error}") };
-        assert_eq!((argument.as_str(), expected.as_slice(), got.as_slice()), ("x", &[8, 1][..], &[16, 1][..]));
+        assert_eq!(
+            (argument.as_str(), expected.as_slice(), got.as_slice()),
+            ("x", &[8, 1][..], &[16, 1][..])
+        );
         let transposed = x.view().strided(&[8, 8], &[1, 8]).unwrap();
         let mut y = bench.tensor(&[8, 8]);
-        let error = bench.launch(&mut [transposed.into(), (&w).into(), (&mut y).into(), 1.0f32.into()]).unwrap_err();
-        assert!(error.to_string().contains("contiguous row-major") && error.to_string().contains("hint:"), "{error}");
+        let error =
+            bench.launch(&mut [transposed.into(), (&w).into(), (&mut y).into(), 1.0f32.into()]).unwrap_err();
+        assert!(
+            error.to_string().contains("contiguous row-major") && error.to_string().contains("hint:"),
+            "{error}"
+        );
     }
 }
 
@@ -149,19 +197,26 @@ fn a_misaligned_view() {
         let x = bench.tensor(&[9]);
         let (w, mut y) = (bench.tensor(&[8]), bench.tensor(&[1, 8]));
         let from_the_second = x.view().rows(1..9).unwrap().strided(&[1, 8], &[8, 1]).unwrap();
-        let error = bench.launch(&mut [from_the_second.into(), (&w).into(), (&mut y).into(), 1.0f32.into()]).unwrap_err();
-        assert!(matches!(&error, Error::Alignment { kernel: "scale", argument, required: 16, .. } if argument == "x"), "{error}");
+        let error = bench
+            .launch(&mut [from_the_second.into(), (&w).into(), (&mut y).into(), 1.0f32.into()])
+            .unwrap_err();
+        assert!(
+            matches!(&error, Error::Alignment { kernel: "scale", argument, required: 16, .. } if argument == "x"),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn an_output_that_is_an_input() {
-    let bench = Bench { device: Device::machine(), prepared: scale().seal().prepare(&Device::machine()).unwrap() };
+    let bench =
+        Bench { device: Device::machine(), prepared: scale().seal().prepare(&Device::machine()).unwrap() };
     let mut values = [0.0f32; 64];
     // Safe code cannot lend one slice twice; a program that holds raw memory can.
     let alias = |start: usize, values: &[f32; 64]| {
         // SAFETY: the launch that gets it is refused before anything is written.
-        let slice: &'static [f32] = unsafe { std::slice::from_raw_parts(values.as_ptr().wrapping_add(start), 16) };
+        let slice: &'static [f32] =
+            unsafe { std::slice::from_raw_parts(values.as_ptr().wrapping_add(start), 16) };
         TensorRef::from_slice(slice, &[2, 8]).unwrap()
     };
     let w = bench.tensor(&[8]);
@@ -169,7 +224,10 @@ fn an_output_that_is_an_input() {
         let x = alias(start, &values);
         let y = TensorMut::from_slice(&mut values[..16], &[2, 8]).unwrap();
         let error = bench.launch(&mut [x.into(), (&w).into(), y.into(), 1.0f32.into()]).unwrap_err();
-        assert!(matches!(&error, Error::Alias { kernel: "scale", first, second } if first == "x" && second == "y"), "{start}: {error}");
+        assert!(
+            matches!(&error, Error::Alias { kernel: "scale", first, second } if first == "x" && second == "y"),
+            "{start}: {error}"
+        );
     }
     let x = alias(16, &values);
     let y = TensorMut::from_slice(&mut values[..16], &[2, 8]).unwrap();
@@ -190,13 +248,17 @@ fn inputs_may_be_shared() {
 
 #[test]
 fn memory_of_another_device() {
-    let machine = Bench { device: Device::machine(), prepared: scale().seal().prepare(&Device::machine()).unwrap() };
+    let machine =
+        Bench { device: Device::machine(), prepared: scale().seal().prepare(&Device::machine()).unwrap() };
     // Host memory is host memory: other options of the machine do not matter to a tensor, but they do to a stream.
     let other = Device::machine_with(MachineOptions::default().seed(3));
     let x = Tensor::<f32>::zeros(&other, &[1, 4]).unwrap();
     let (w, mut y) = (machine.tensor(&[4]), machine.tensor(&[1, 4]));
     machine.launch(&mut [(&x).into(), (&w).into(), (&mut y).into(), 1.0f32.into()]).unwrap();
-    let error = machine.prepared.launch(other.stream(), &mut [(&x).into(), (&w).into(), (&mut y).into(), 1.0f32.into()]).unwrap_err();
+    let error = machine
+        .prepared
+        .launch(other.stream(), &mut [(&x).into(), (&w).into(), (&mut y).into(), 1.0f32.into()])
+        .unwrap_err();
     assert!(matches!(&error, Error::DeviceMismatch { argument, .. } if argument == "stream"), "{error}");
 
     let Some(gpu) = gpu() else { return };
@@ -206,7 +268,10 @@ fn memory_of_another_device() {
     let x = gpu.tensor(&[1, 4]);
     let error = machine.launch(&mut [(&x).into(), (&w).into(), (&mut y).into(), 1.0f32.into()]).unwrap_err();
     assert!(matches!(&error, Error::DeviceMismatch { argument, .. } if argument == "x"), "{error}");
-    let error = machine.prepared.launch(gpu.device.stream(), &mut [(&x).into(), (&w).into(), (&mut y).into(), 1.0f32.into()]).unwrap_err();
+    let error = machine
+        .prepared
+        .launch(gpu.device.stream(), &mut [(&x).into(), (&w).into(), (&mut y).into(), 1.0f32.into()])
+        .unwrap_err();
     assert!(matches!(&error, Error::DeviceMismatch { argument, .. } if argument == "stream"), "{error}");
 }
 
@@ -218,6 +283,9 @@ fn sizes_that_no_variant_serves() {
         let prepared = kernel.seal().prepare(&device).unwrap();
         let bench = Bench { device: device.clone(), prepared };
         let error = bench.error(&[1, 32], &[32], &[1, 32]);
-        assert!(matches!(&error, Error::NoVariant { kernel: "scale", sizes, .. } if sizes == "m = 1, n = 32"), "{error}");
+        assert!(
+            matches!(&error, Error::NoVariant { kernel: "scale", sizes, .. } if sizes == "m = 1, n = 32"),
+            "{error}"
+        );
     }
 }

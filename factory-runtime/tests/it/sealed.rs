@@ -69,7 +69,10 @@ fn a_stub_says_what_to_do() {
     let mut source = scale().source();
     source.missing = Some("there is no sealed kernel, and documentation builds do not search");
     let error = prepare(source).unwrap_err();
-    assert_eq!(error.to_string(), "`scale` was not built: there is no sealed kernel, and documentation builds do not search");
+    assert_eq!(
+        error.to_string(),
+        "`scale` was not built: there is no sealed kernel, and documentation builds do not search"
+    );
     assert!(matches!(error, Error::Missing { .. }));
 }
 
@@ -79,7 +82,10 @@ fn ptx_that_the_machine_does_not_run() {
     let text = kernel.ptx["sm_90.ptx"].replace("rem.u32 %r5, %r4, %r5;", "rem.u33 %r5, %r4, %r5;");
     kernel.ptx.insert("sm_90.ptx".to_owned(), text);
     let error = kernel.seal().prepare(&Device::machine()).unwrap_err();
-    assert!(matches!(&error, Error::MachineUnsupported { kernel: "scale", why } if why.contains("sm_90.ptx")), "{error}");
+    assert!(
+        matches!(&error, Error::MachineUnsupported { kernel: "scale", why } if why.contains("sm_90.ptx")),
+        "{error}"
+    );
 }
 
 #[test]
