@@ -12,6 +12,7 @@
 pub mod ast;
 pub mod builder;
 pub mod check;
+pub mod corpus;
 pub mod error;
 pub mod fuzz;
 mod lexer;

@@ -48,13 +48,22 @@ pub(crate) enum Kind {
     /// `cp.async.commit_group`
     CopyCommit,
     /// `cp.async.wait_group n`; `wait_all` has `all`.
-    CopyWait { pending: u32, all: bool },
+    CopyWait {
+        pending: u32,
+        all: bool,
+    },
     /// `mov` from a register that is read while running.
     Special(Special),
     /// `mapa`: `d` of 1 (u32) or 2 rows (u64), address in `a`, rank in `b`.
-    MapShared { wide: bool, generic: bool },
+    MapShared {
+        wide: bool,
+        generic: bool,
+    },
     /// `getctarank`
-    ClusterRank { wide: bool, generic: bool },
+    ClusterRank {
+        wide: bool,
+        generic: bool,
+    },
     /// `isspacep`
     IsSpace(Space),
     /// `nanosleep`: lets others run.
@@ -203,15 +212,27 @@ pub(crate) enum WarpOpKind {
     /// `bar.warp.sync`
     Sync,
     /// `vote.sync`: `a` is a predicate (negated when said), `d` a predicate.
-    All { negated: bool },
-    Any { negated: bool },
-    Uniform { negated: bool },
+    All {
+        negated: bool,
+    },
+    Any {
+        negated: bool,
+    },
+    Uniform {
+        negated: bool,
+    },
     /// `d` a 32-bit register.
-    Ballot { negated: bool },
+    Ballot {
+        negated: bool,
+    },
     /// `match.any.sync`
-    MatchAny { wide: bool },
+    MatchAny {
+        wide: bool,
+    },
     /// `match.all.sync`, the predicate in slot `e`.
-    MatchAll { wide: bool },
+    MatchAll {
+        wide: bool,
+    },
     /// `redux.sync`
     Reduce(ReduceOp),
     /// `elect.sync d|p`: the predicate in slot `e`.
@@ -231,8 +252,14 @@ pub(crate) enum ReduceOp {
     Or,
     Xor,
     /// f32 with `.abs` and `.NaN` (sm_100a)
-    MinF { abs: bool, nan: bool },
-    MaxF { abs: bool, nan: bool },
+    MinF {
+        abs: bool,
+        nan: bool,
+    },
+    MaxF {
+        abs: bool,
+        nan: bool,
+    },
 }
 
 /// Block barriers: id in slot `a`, thread count in slot `b` or none.
@@ -247,10 +274,16 @@ pub(crate) enum BarrierKind {
     Sync,
     Arrive,
     /// Predicate operand in `c`, result (32-bit) in `d`.
-    Popc { negated: bool },
+    Popc {
+        negated: bool,
+    },
     /// Predicate operand in `c`, predicate result in `d`.
-    And { negated: bool },
-    Or { negated: bool },
+    And {
+        negated: bool,
+    },
+    Or {
+        negated: bool,
+    },
 }
 
 /// `cp.async`: destination address, source address, size, bytes read from the source in slot `c` or none.

@@ -68,7 +68,8 @@ impl Kernel {
             match directive {
                 FunctionDirective::ReqNTid(values) => kernel.required_block = Some(three(values)),
                 FunctionDirective::MaxNTid(values) => {
-                    kernel.max_threads = Some(values.iter().fold(1, |product, value| product.saturating_mul(*value)));
+                    kernel.max_threads =
+                        Some(values.iter().fold(1, |product, value| product.saturating_mul(*value)));
                 }
                 FunctionDirective::ReqNCtaPerCluster(values) => kernel.required_cluster = Some(three(values)),
                 _ => {}

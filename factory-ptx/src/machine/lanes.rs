@@ -177,15 +177,16 @@ fn has_avx2() -> bool {
 macro_rules! arity {
     ($(#[$doc:meta])* $name:ident, $plain:ident, $fast:ident, <$($generic:ident),*>, ($($arg:ty),*) -> $ret:ty,
      |$words:ident, $slots:ident, $mask:ident, $f:ident| $body:block) => {
+        #[inline(always)]
+        fn $plain<$($generic: Lane,)* Z: Fn($($arg),*) -> $ret + Copy>(
+            $words: &mut [u32], $slots: &Slots, $mask: u32,
+        ) {
+            let $f = conjure::<Z>();
+            $body
+        }
+
         $(#[$doc])*
         pub(crate) fn $name<$($generic: Lane,)* Z: Fn($($arg),*) -> $ret + Copy>(_: Z) -> AluFn {
-            #[inline(always)]
-            fn $plain<$($generic: Lane,)* Z: Fn($($arg),*) -> $ret + Copy>(
-                $words: &mut [u32], $slots: &Slots, $mask: u32,
-            ) {
-                let $f = conjure::<Z>();
-                $body
-            }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             fn $fast<$($generic: Lane,)* Z: Fn($($arg),*) -> $ret + Copy>(
@@ -400,3 +401,31 @@ predicate_op!(/** `d = !(a & b)`: a NOT when both are the same */ predicate_nand
 
 /// Does nothing; stands in instructions that are not ALU ones.
 pub(crate) fn nothing(_: &mut [u32], _: &Slots, _: u32) {}
+
+/// The same constructors without an AVX2 twin, for operations that are rare or too long to gain from it: they keep the
+/// time to compile the machine down.
+pub(crate) mod cold {
+    use super::{AluFn, Lane, binary_plain, quaternary_plain, ternary_plain, unary_plain};
+
+    /// See [`super::unary`].
+    pub(crate) fn unary<A: Lane, D: Lane, Z: Fn(A) -> D + Copy>(_: Z) -> AluFn {
+        unary_plain::<A, D, Z>
+    }
+
+    /// See [`super::binary`].
+    pub(crate) fn binary<A: Lane, B: Lane, D: Lane, Z: Fn(A, B) -> D + Copy>(_: Z) -> AluFn {
+        binary_plain::<A, B, D, Z>
+    }
+
+    /// See [`super::ternary`].
+    pub(crate) fn ternary<A: Lane, B: Lane, C: Lane, D: Lane, Z: Fn(A, B, C) -> D + Copy>(_: Z) -> AluFn {
+        ternary_plain::<A, B, C, D, Z>
+    }
+
+    /// See [`super::quaternary`].
+    pub(crate) fn quaternary<A: Lane, B: Lane, C: Lane, E: Lane, D: Lane, Z: Fn(A, B, C, E) -> D + Copy>(
+        _: Z,
+    ) -> AluFn {
+        quaternary_plain::<A, B, C, E, D, Z>
+    }
+}

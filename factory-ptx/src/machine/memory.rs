@@ -29,12 +29,12 @@ pub(crate) struct Buffer<'a> {
     pub(crate) address: u64,
     pub(crate) len: usize,
     pub(crate) access: Access,
-    /// The caller's bytes, or those of `own`.
+    /// The caller's bytes, or those of `_own`.
     pub(crate) data: *mut u8,
     /// One byte a byte: [`NEVER`], [`BEFORE`], or the number of the block that wrote it (from 2). Empty for inputs.
     pub(crate) shadow: Vec<u8>,
     /// Scratch memory. Words of 16 bytes, because the machine's accesses rely on that alignment.
-    own: Vec<u128>,
+    _own: Vec<u128>,
     lent: PhantomData<&'a mut [u8]>,
 }
 
@@ -108,7 +108,7 @@ impl<'a> Memory<'a> {
             access,
             data,
             shadow,
-            own,
+            _own: own,
             lent: PhantomData,
         });
         address

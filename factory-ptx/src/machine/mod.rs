@@ -7,12 +7,12 @@
 mod decode;
 mod error;
 mod exec;
-mod kernel;
-mod memory;
-mod options;
 mod inst;
+mod kernel;
 mod lanes;
+mod memory;
 mod number;
+mod options;
 mod report;
 
 pub use error::{Fault, FaultKind, MachineError, Stop, Unsupported};
@@ -25,6 +25,11 @@ pub use report::{Class, Count, Counters, Report};
 ///
 /// # Errors
 /// [`Stop::Fault`] when the program does something wrong, [`Stop::Machine`] when the machine cannot run the launch.
-pub fn run(kernel: &Kernel, launch: &Launch, memory: &mut Memory<'_>, options: &Options) -> Result<Report, Stop> {
+pub fn run(
+    kernel: &Kernel,
+    launch: &Launch,
+    memory: &mut Memory<'_>,
+    options: &Options,
+) -> Result<Report, Stop> {
     exec::run(kernel, launch, memory, options)
 }

@@ -129,9 +129,12 @@ pub(crate) struct Format {
 
 pub(crate) const F32: Format =
     Format { fraction: 23, least: -126, overflow: 0x7f80_0000, infinity: true, bits: 32 };
-pub(crate) const F16: Format = Format { fraction: 10, least: -14, overflow: 0x7c00, infinity: true, bits: 16 };
-pub(crate) const BF16: Format = Format { fraction: 7, least: -126, overflow: 0x7f80, infinity: true, bits: 16 };
-pub(crate) const TF32: Format = Format { fraction: 10, least: -126, overflow: 0x3_fc00, infinity: true, bits: 19 };
+pub(crate) const F16: Format =
+    Format { fraction: 10, least: -14, overflow: 0x7c00, infinity: true, bits: 16 };
+pub(crate) const BF16: Format =
+    Format { fraction: 7, least: -126, overflow: 0x7f80, infinity: true, bits: 16 };
+pub(crate) const TF32: Format =
+    Format { fraction: 10, least: -126, overflow: 0x3_fc00, infinity: true, bits: 19 };
 pub(crate) const E4M3: Format = Format { fraction: 3, least: -6, overflow: 0x7f, infinity: false, bits: 8 };
 pub(crate) const E5M2: Format = Format { fraction: 2, least: -14, overflow: 0x7c, infinity: true, bits: 8 };
 
@@ -423,14 +426,4 @@ pub(crate) fn sqrt64<const MODE: u8>(a: f64) -> f64 {
         return nearest;
     }
     redirect::<MODE>(nearest, residual_sign(-nearest, nearest, a, 0.0))
-}
-
-/// The sum of zeros and exact cancellations in f32 rounding down is -0: what `add` and `fma` need beyond [`to_f32`].
-#[inline(always)]
-pub(crate) fn zero_sign<const MODE: u8>(sum: f64, first: f64, second: f64) -> f64 {
-    if MODE == DOWN && sum == 0.0 && !(first.is_sign_positive() && second.is_sign_positive() && first == 0.0) {
-        -0.0
-    } else {
-        sum
-    }
 }

@@ -5,10 +5,8 @@ use super::integer::{by_bits, by_int};
 use super::words::{Words, unsupported};
 use crate::ast::{Instruction, Operand, Type};
 use crate::machine::error::Unsupported;
-use crate::machine::lanes::{
-    AluFn, NONE, Slots, binary, predicate_and, predicate_nand, predicate_or, predicate_xor, quaternary, ternary,
-    unary,
-};
+use crate::machine::lanes::cold::{binary, quaternary, ternary, unary};
+use crate::machine::lanes::{AluFn, NONE, Slots, predicate_and, predicate_nand, predicate_or, predicate_xor};
 use crate::machine::report::Class;
 
 /// `lop3` with any table.
@@ -105,12 +103,12 @@ impl<'m> Decoder<'_, 'm> {
                     (false, false) => ternary(|a: u32, b: u32, c: u32| {
                         (((u64::from(b) << 32 | u64::from(a)) << c.min(32)) >> 32) as u32
                     }),
-                    (true, true) => {
-                        ternary(|a: u32, b: u32, c: u32| ((u64::from(b) << 32 | u64::from(a)) >> (c & 31)) as u32)
-                    }
-                    (true, false) => {
-                        ternary(|a: u32, b: u32, c: u32| ((u64::from(b) << 32 | u64::from(a)) >> c.min(32)) as u32)
-                    }
+                    (true, true) => ternary(|a: u32, b: u32, c: u32| {
+                        ((u64::from(b) << 32 | u64::from(a)) >> (c & 31)) as u32
+                    }),
+                    (true, false) => ternary(|a: u32, b: u32, c: u32| {
+                        ((u64::from(b) << 32 | u64::from(a)) >> c.min(32)) as u32
+                    }),
                 };
                 self.mixed(i, class, ty, &[Type::B32, Type::B32, Type::U32], Some(alu))
             }
@@ -179,7 +177,9 @@ impl<'m> Decoder<'_, 'm> {
                     Type::S32 => Some(ternary(|a: i32, b: u32, c: u32| {
                         extract_signed(i64::from(a), 32, b & 255, c & 255) as i32
                     })),
-                    Type::S64 => Some(ternary(|a: i64, b: u32, c: u32| extract_signed(a, 64, b & 255, c & 255))),
+                    Type::S64 => {
+                        Some(ternary(|a: i64, b: u32, c: u32| extract_signed(a, 64, b & 255, c & 255)))
+                    }
                     _ => None,
                 };
                 self.mixed(i, class, ty, &[ty, Type::U32, Type::U32], alu)
@@ -246,10 +246,12 @@ impl<'m> Decoder<'_, 'm> {
                         let [d, a, b, c] = i.operands.as_slice() else {
                             return Err(unsupported(i, "4 operands"));
                         };
-                        let (a, b, c) = (self.source(i, a, ty)?, self.source(i, b, ty)?, self.source(i, c, ty)?);
+                        let (a, b, c) =
+                            (self.source(i, a, ty)?, self.source(i, b, ty)?, self.source(i, c, ty)?);
                         let d = self.dest(i, d, ty)?;
-                        let alu =
-                            quaternary(|a: u32, b: u32, c: u32, mode: u32| permute(a, b, permute_mode(mode, c)));
+                        let alu = quaternary(|a: u32, b: u32, c: u32, mode: u32| {
+                            permute(a, b, permute_mode(mode, c))
+                        });
                         self.alu(class, alu, Slots { d, a, b, c, e });
                         Ok(())
                     }

@@ -4,9 +4,7 @@ use super::function::Decoder;
 use super::words::{Words, unsupported};
 use crate::ast::{Instruction, Operand, Type};
 use crate::machine::error::Unsupported;
-use crate::machine::inst::{
-    Barrier, BarrierKind, Kind, ReduceOp, Shuffle, ShuffleMode, WarpOp, WarpOpKind,
-};
+use crate::machine::inst::{Barrier, BarrierKind, Kind, ReduceOp, Shuffle, ShuffleMode, WarpOp, WarpOpKind};
 use crate::machine::lanes::{NONE, Slots};
 use crate::machine::report::Class;
 
@@ -91,7 +89,8 @@ impl<'m> Decoder<'_, 'm> {
                     Some(_) => WarpOpKind::Ballot { negated },
                     None => return Err(unsupported(i, "a mode")),
                 };
-                slots.d = if mode == Some(3) { self.dest(i, d, Type::B32)? } else { self.predicate_dest(i, d)? };
+                slots.d =
+                    if mode == Some(3) { self.dest(i, d, Type::B32)? } else { self.predicate_dest(i, d)? };
                 self.warp_op(members, op, slots);
             }
             "match" => {
@@ -215,10 +214,15 @@ impl<'m> Decoder<'_, 'm> {
             return Err(unsupported(i, "memory barriers and tensor maps"));
         }
         words.drop_all(|word| {
-            matches!(word, "cta" | "gl" | "sys" | "gpu" | "cluster" | "sc" | "acq_rel" | "acquire" | "release" | "proxy")
-                || matches!(word, "alias" | "async" | "async::generic" | "sync_restrict::shared::cta")
+            matches!(
+                word,
+                "cta" | "gl" | "sys" | "gpu" | "cluster" | "sc" | "acq_rel" | "acquire" | "release" | "proxy"
+            ) || matches!(word, "alias" | "async" | "async::generic" | "sync_restrict::shared::cta")
                 || word.starts_with("async.")
-                || matches!(word, "global" | "shared::cta" | "shared::cluster" | "shared" | "async.shared::cta")
+                || matches!(
+                    word,
+                    "global" | "shared::cta" | "shared::cluster" | "shared" | "async.shared::cta"
+                )
         });
         words.finish()?;
         self.emit(Class::Barrier, Kind::Fence, NO_SLOTS);

@@ -13,8 +13,8 @@ use crate::machine::report::Class;
 
 /// Comparison words: ordered ones first, then unsigned spellings, unordered ones, `num` and `nan`.
 const COMPARISONS: [&str; 18] = [
-    "eq", "ne", "lt", "le", "gt", "ge", "lo", "ls", "hi", "hs", "equ", "neu", "ltu", "leu", "gtu", "geu", "num",
-    "nan",
+    "eq", "ne", "lt", "le", "gt", "ge", "lo", "ls", "hi", "hs", "equ", "neu", "ltu", "leu", "gtu", "geu",
+    "num", "nan",
 ];
 
 /// Makes a comparison of integers with `$make(closure)`.
@@ -125,7 +125,11 @@ impl<'m> Decoder<'_, 'm> {
         if i.operands.len() != 3 + usize::from(combined) {
             return Err(unsupported(i, "another number of operands"));
         }
-        let c = if combined { self.plain_predicate(i, &i.operands[3])? } else { self.constant(u64::from(u32::MAX), 0)? };
+        let c = if combined {
+            self.plain_predicate(i, &i.operands[3])?
+        } else {
+            self.constant(u64::from(u32::MAX), 0)?
+        };
         let packed = matches!(ty, Type::F16x2 | Type::BF16x2);
         let (a, b) = if packed {
             (self.source(i, &i.operands[1], Type::B32)?, self.source(i, &i.operands[2], Type::B32)?)
@@ -145,7 +149,8 @@ impl<'m> Decoder<'_, 'm> {
             self.alu(Class::Half, alu, Slots { d: p, a, b, c, e: NONE });
             return Ok(());
         }
-        let alu = comparison(op, ty, ftz, combine).ok_or_else(|| unsupported(i, "this comparison of this type"))?;
+        let alu =
+            comparison(op, ty, ftz, combine).ok_or_else(|| unsupported(i, "this comparison of this type"))?;
         self.alu(class_of(ty), alu, Slots { d: p, a, b, c, e: q });
         Ok(())
     }
@@ -159,7 +164,11 @@ impl<'m> Decoder<'_, 'm> {
         if i.operands.len() != 3 + usize::from(combined) || packed {
             return Err(unsupported(i, "set of packed halves"));
         }
-        let c = if combined { self.plain_predicate(i, &i.operands[3])? } else { self.constant(u64::from(u32::MAX), 0)? };
+        let c = if combined {
+            self.plain_predicate(i, &i.operands[3])?
+        } else {
+            self.constant(u64::from(u32::MAX), 0)?
+        };
         let (a, b) = (self.source(i, &i.operands[1], ty)?, self.source(i, &i.operands[2], ty)?);
         let float = d_ty == Type::F32;
         if !matches!(d_ty, Type::F32 | Type::U32 | Type::S32) {

@@ -16,23 +16,23 @@ impl<'m> Decoder<'_, 'm> {
         let half = matches!(ty, Some(Type::F16 | Type::F16x2 | Type::BF16 | Type::BF16x2));
         let float = matches!(ty, Some(Type::F32 | Type::F64));
         match i.opcode.as_str() {
-            "add" | "sub" | "mul" | "fma" | "mad" | "div" | "abs" | "neg" | "min" | "max" | "ex2" | "tanh" | "rcp"
-            | "sqrt" | "rsqrt" | "lg2" | "sin" | "cos" | "copysign"
+            "add" | "sub" | "mul" | "fma" | "mad" | "div" | "abs" | "neg" | "min" | "max" | "ex2"
+            | "tanh" | "rcp" | "sqrt" | "rsqrt" | "lg2" | "sin" | "cos" | "copysign"
                 if half =>
             {
                 // `add.f32.bf16` and its kin mix types: they have a second one.
                 self.half(i)
             }
-            "add" | "sub" | "mul" | "fma" | "mad" | "div" | "abs" | "neg" | "min" | "max" | "ex2" | "tanh" | "rcp"
-            | "sqrt" | "rsqrt" | "lg2" | "sin" | "cos" | "copysign"
+            "add" | "sub" | "mul" | "fma" | "mad" | "div" | "abs" | "neg" | "min" | "max" | "ex2"
+            | "tanh" | "rcp" | "sqrt" | "rsqrt" | "lg2" | "sin" | "cos" | "copysign"
                 if float =>
             {
                 self.float(i)
             }
-            "add" | "sub" | "mul" | "mad" | "addc" | "subc" | "madc" | "mul24" | "mad24" | "sad" | "div" | "rem"
-            | "abs" | "neg" | "min" | "max" | "dp4a" | "dp2a" => self.integer(i),
-            "and" | "or" | "xor" | "not" | "cnot" | "shl" | "shr" | "shf" | "popc" | "clz" | "brev" | "bfind" | "bfe"
-            | "bfi" | "bmsk" | "szext" | "fns" | "lop3" | "prmt" => self.bits(i),
+            "add" | "sub" | "mul" | "mad" | "addc" | "subc" | "madc" | "mul24" | "mad24" | "sad" | "div"
+            | "rem" | "abs" | "neg" | "min" | "max" | "dp4a" | "dp2a" => self.integer(i),
+            "and" | "or" | "xor" | "not" | "cnot" | "shl" | "shr" | "shf" | "popc" | "clz" | "brev"
+            | "bfind" | "bfe" | "bfi" | "bmsk" | "szext" | "fns" | "lop3" | "prmt" => self.bits(i),
             "setp" | "set" | "selp" | "slct" | "testp" => self.compare(i),
             "cvt" => self.convert(i),
             "mov" => self.mov(i),
@@ -132,9 +132,10 @@ impl<'m> Decoder<'_, 'm> {
                 _ => None,
             };
             call.targets = match listed {
-                Some(names) => {
-                    names.iter().filter_map(|name| self.program.functions.get(name.as_str()).copied()).collect()
-                }
+                Some(names) => names
+                    .iter()
+                    .filter_map(|name| self.program.functions.get(name.as_str()).copied())
+                    .collect(),
                 None => self.program.functions.values().copied().filter(|index| *index != 0).collect(),
             };
             call.targets.sort_unstable();

@@ -3,9 +3,10 @@
 use super::float::rounding;
 use super::function::{Decoder, Register};
 use super::words::{Words, unsupported};
-use crate::ast::{Instruction, Operand, Type};
+use crate::ast::{Instruction, Type};
 use crate::machine::error::Unsupported;
-use crate::machine::lanes::{AluFn, NONE, Slots, binary, unary};
+use crate::machine::lanes::cold::{binary, ternary, unary};
+use crate::machine::lanes::{AluFn, NONE, Slots};
 use crate::machine::number::{
     AWAY, BF16, DOWN, E4M3, E5M2, F16, F32_NAN, Format, HALF_NAN, NEAREST, TF32, UP, ZERO, bf16_from_f32,
     bf16_to_f64, f16_to_f64, finish, flush, narrow, to_f32,
@@ -70,10 +71,22 @@ fn clamp_to<const BITS: u32, const SIGNED: bool>(value: f64) -> u64 {
 macro_rules! by_mode {
     ($mode:expr, $M:ident => $make:expr) => {
         match $mode {
-            ZERO => { const $M: u8 = ZERO; $make }
-            DOWN => { const $M: u8 = DOWN; $make }
-            UP => { const $M: u8 = UP; $make }
-            _ => { const $M: u8 = NEAREST; $make }
+            ZERO => {
+                const $M: u8 = ZERO;
+                $make
+            }
+            DOWN => {
+                const $M: u8 = DOWN;
+                $make
+            }
+            UP => {
+                const $M: u8 = UP;
+                $make
+            }
+            _ => {
+                const $M: u8 = NEAREST;
+                $make
+            }
         }
     };
 }
@@ -228,7 +241,11 @@ impl<'m> Decoder<'_, 'm> {
                         unary(|a: u16| {
                             let one = |bits: u8| {
                                 narrowed::<NEAREST>(
-                                    float8_to_f64::<$e5>(bits), F16, $relu, false, u32::from(HALF_NAN),
+                                    float8_to_f64::<$e5>(bits),
+                                    F16,
+                                    $relu,
+                                    false,
+                                    u32::from(HALF_NAN),
                                 )
                             };
                             one(a as u8) | one((a >> 8) as u8) << 16
@@ -299,11 +316,7 @@ impl<'m> Decoder<'_, 'm> {
             self.hidden(Class::Conversion, unary(|a: u32| a & 0xffff), one);
         }
         if register.rows() == 2 && d.bits() <= 32 {
-            let alu = if is_signed(d) {
-                unary(|a: i32| i64::from(a))
-            } else {
-                unary(|a: u32| u64::from(a))
-            };
+            let alu = if is_signed(d) { unary(|a: i32| i64::from(a)) } else { unary(|a: u32| u64::from(a)) };
             self.hidden(Class::Conversion, alu, one);
         }
     }
@@ -376,7 +389,6 @@ impl<'m> Decoder<'_, 'm> {
         if !sat || s != Type::S32 || (with_c != matches!(d, Type::U8 | Type::S8)) {
             return Err(unsupported(i, "this packing"));
         }
-        use crate::machine::lanes::ternary;
         let (alu, sources): (AluFn, &[Type]) = match d {
             Type::U16 => (
                 binary(|a: i32, b: i32| (a.clamp(0, 65535) as u32) << 16 | b.clamp(0, 65535) as u32),
@@ -405,8 +417,6 @@ impl<'m> Decoder<'_, 'm> {
         if i.operands.len() != sources.len() + 1 {
             return Err(unsupported(i, format!("{} operands", sources.len() + 1)));
         }
-        let operands: &[Operand] = &i.operands;
-        let _ = operands;
         self.mixed(i, Class::Conversion, Type::B32, sources, Some(alu))
     }
 }
@@ -556,9 +566,9 @@ fn from_integer(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
         Type::U16 => integer_to_float!(d, mode, u16, |a: u16| (u64::from(a), false)),
         Type::U32 => integer_to_float!(d, mode, u32, |a: u32| (u64::from(a), false)),
         Type::U64 => integer_to_float!(d, mode, u64, |a: u64| (a, false)),
-        Type::S8 => integer_to_float!(d, mode, u32, |a: u32| {
-            (u64::from((a as i8).unsigned_abs()), (a as i8) < 0)
-        }),
+        Type::S8 => {
+            integer_to_float!(d, mode, u32, |a: u32| { (u64::from((a as i8).unsigned_abs()), (a as i8) < 0) })
+        }
         Type::S16 => integer_to_float!(d, mode, i16, |a: i16| (u64::from(a.unsigned_abs()), a < 0)),
         Type::S32 => integer_to_float!(d, mode, i32, |a: i32| (u64::from(a.unsigned_abs()), a < 0)),
         Type::S64 => integer_to_float!(d, mode, i64, |a: i64| (a.unsigned_abs(), a < 0)),
@@ -597,7 +607,9 @@ fn float_to_float(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
             (Some(mode), true) => by_mode!(mode, M => unary(|a: f64| saturate(integral::<M>(a)))),
         }),
         (Type::F16, Type::F16) => Some(match integer_mode {
-            None if sat => unary(|a: u16| narrowed::<NEAREST>(saturate(f16_to_f64(a)), F16, false, false, 0) as u16),
+            None if sat => {
+                unary(|a: u16| narrowed::<NEAREST>(saturate(f16_to_f64(a)), F16, false, false, 0) as u16)
+            }
             None => unary(|a: u16| a),
             Some(mode) => by_mode!(mode, M => unary(|a: u16| {
                 narrowed::<NEAREST>(integral::<M>(f16_to_f64(a)), F16, false, false, u32::from(HALF_NAN)) as u16
@@ -610,9 +622,15 @@ fn float_to_float(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
             })),
         }),
         (Type::F32, Type::F64) => Some(match (ftz, sat) {
-            (false, false) => by_mode!(narrow_mode, M => unary(|a: f64| finish::<false, false>(to_f32::<M>(a)))),
-            (true, false) => by_mode!(narrow_mode, M => unary(|a: f64| finish::<true, false>(to_f32::<M>(a)))),
-            (false, true) => by_mode!(narrow_mode, M => unary(|a: f64| finish::<false, true>(to_f32::<M>(a)))),
+            (false, false) => {
+                by_mode!(narrow_mode, M => unary(|a: f64| finish::<false, false>(to_f32::<M>(a))))
+            }
+            (true, false) => {
+                by_mode!(narrow_mode, M => unary(|a: f64| finish::<true, false>(to_f32::<M>(a))))
+            }
+            (false, true) => {
+                by_mode!(narrow_mode, M => unary(|a: f64| finish::<false, true>(to_f32::<M>(a))))
+            }
             (true, true) => by_mode!(narrow_mode, M => unary(|a: f64| finish::<true, true>(to_f32::<M>(a)))),
         }),
         (Type::F64, Type::F32) => Some(match (ftz, sat) {

@@ -7,8 +7,8 @@ use crate::ast::{Instruction, Type};
 use crate::machine::error::Unsupported;
 use crate::machine::lanes::{AluFn, binary, ternary, unary};
 use crate::machine::number::{
-    DOWN, NEAREST, UP, ZERO, add_odd, div_odd, div64, exp2, extremum, extremum64, finish, flush, fma_odd, fma64, log2,
-    sqrt_odd, sqrt64, tanh, to_f32,
+    DOWN, NEAREST, UP, ZERO, add_odd, div_odd, div64, exp2, extremum, extremum64, finish, flush, fma_odd,
+    fma64, log2, sqrt_odd, sqrt64, tanh, to_f32,
 };
 use crate::machine::report::Class;
 
@@ -34,10 +34,22 @@ macro_rules! flags {
 macro_rules! by_mode {
     ($mode:expr, $M:ident => $make:expr) => {
         match $mode {
-            ZERO => { const $M: u8 = ZERO; $make }
-            DOWN => { const $M: u8 = DOWN; $make }
-            UP => { const $M: u8 = UP; $make }
-            _ => { const $M: u8 = NEAREST; $make }
+            ZERO => {
+                const $M: u8 = ZERO;
+                $make
+            }
+            DOWN => {
+                const $M: u8 = DOWN;
+                $make
+            }
+            UP => {
+                const $M: u8 = UP;
+                $make
+            }
+            _ => {
+                const $M: u8 = NEAREST;
+                $make
+            }
         }
     };
 }
@@ -104,19 +116,33 @@ impl<'m> Decoder<'_, 'm> {
             ("add", 3) if rounded == NEAREST => Some(flags!(ftz, sat, binary, |a, b| a + b)),
             ("sub", 3) if rounded == NEAREST => Some(flags!(ftz, sat, binary, |a, b| a - b)),
             ("mul", 3) if rounded == NEAREST => Some(flags!(ftz, sat, binary, |a, b| a * b)),
-            ("fma" | "mad", 4) if rounded == NEAREST => Some(flags!(ftz, sat, ternary, |a, b, c| a.mul_add(b, c))),
-            ("add", 3) => Some(by_mode!(rounded, M => flags!(ftz, sat, binary, |a, b| add_mode::<M>(f(a), f(b))))),
-            ("sub", 3) => Some(by_mode!(rounded, M => flags!(ftz, sat, binary, |a, b| add_mode::<M>(f(a), f(-b))))),
-            ("mul", 3) => Some(by_mode!(rounded, M => flags!(ftz, sat, binary, |a, b| to_f32::<M>(f(a) * f(b))))),
-            ("fma" | "mad", 4) => {
-                Some(by_mode!(rounded, M => flags!(ftz, sat, ternary, |a, b, c| fma_mode::<M>(f(a), f(b), f(c)))))
+            ("fma" | "mad", 4) if rounded == NEAREST => {
+                Some(flags!(ftz, sat, ternary, |a, b, c| a.mul_add(b, c)))
             }
+            ("add", 3) => {
+                Some(by_mode!(rounded, M => flags!(ftz, sat, binary, |a, b| add_mode::<M>(f(a), f(b)))))
+            }
+            ("sub", 3) => {
+                Some(by_mode!(rounded, M => flags!(ftz, sat, binary, |a, b| add_mode::<M>(f(a), f(-b)))))
+            }
+            ("mul", 3) => {
+                Some(by_mode!(rounded, M => flags!(ftz, sat, binary, |a, b| to_f32::<M>(f(a) * f(b)))))
+            }
+            ("fma" | "mad", 4) => Some(
+                by_mode!(rounded, M => flags!(ftz, sat, ternary, |a, b, c| fma_mode::<M>(f(a), f(b), f(c)))),
+            ),
             ("div", 3) if rounded == NEAREST => Some(flags!(ftz, false, binary, |a, b| a / b)),
-            ("div", 3) => Some(by_mode!(rounded, M => flags!(ftz, false, binary, |a, b| to_f32::<M>(div_odd(f(a), f(b)))))),
+            ("div", 3) => Some(
+                by_mode!(rounded, M => flags!(ftz, false, binary, |a, b| to_f32::<M>(div_odd(f(a), f(b))))),
+            ),
             ("rcp", 2) if rounded == NEAREST => Some(flags!(ftz, false, unary, |a| 1.0 / a)),
-            ("rcp", 2) => Some(by_mode!(rounded, M => flags!(ftz, false, unary, |a| to_f32::<M>(div_odd(1.0, f(a)))))),
+            ("rcp", 2) => {
+                Some(by_mode!(rounded, M => flags!(ftz, false, unary, |a| to_f32::<M>(div_odd(1.0, f(a))))))
+            }
             ("sqrt", 2) if rounded == NEAREST => Some(flags!(ftz, false, unary, |a| a.sqrt())),
-            ("sqrt", 2) => Some(by_mode!(rounded, M => flags!(ftz, false, unary, |a| to_f32::<M>(sqrt_odd(f(a)))))),
+            ("sqrt", 2) => {
+                Some(by_mode!(rounded, M => flags!(ftz, false, unary, |a| to_f32::<M>(sqrt_odd(f(a))))))
+            }
             ("rsqrt", 2) => Some(flags!(ftz, false, unary, |a| rsqrt(f(a)) as f32)),
             ("ex2", 2) => Some(flags!(ftz, false, unary, |a| exp2(f(a)) as f32)),
             ("lg2", 2) => Some(flags!(ftz, false, unary, |a| log2(f(a)) as f32)),

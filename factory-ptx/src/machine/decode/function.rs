@@ -41,7 +41,10 @@ enum Name {
     /// `.v2`/`.v4` register: its components.
     Vector(Vec<Register>),
     /// `.param` variable of a function body or of a device function: rows from a slot.
-    Rows { slot: u32, size: u64 },
+    Rows {
+        slot: u32,
+        size: u64,
+    },
     Place(Place),
     Local(u64),
 }
@@ -124,7 +127,8 @@ impl<'p, 'm> Decoder<'p, 'm> {
 
     pub(super) fn allocate(&mut self, words: u32) -> Result<u32, Unsupported> {
         let slot = self.next_slot;
-        self.next_slot = slot.checked_add(words).filter(|next| *next <= FRAME_LIMIT).ok_or(self.overflow())?;
+        self.next_slot =
+            slot.checked_add(words).filter(|next| *next <= FRAME_LIMIT).ok_or(self.overflow())?;
         Ok(slot)
     }
 
@@ -137,7 +141,9 @@ impl<'p, 'm> Decoder<'p, 'm> {
     pub(super) fn formal(&mut self, variable: &Variable) -> Result<(u32, u32), Unsupported> {
         self.declare(variable)?;
         match self.lookup(&variable.name) {
-            Some(Name::Register(register)) if register.ty != Type::Pred => Ok((register.slot, register.rows())),
+            Some(Name::Register(register)) if register.ty != Type::Pred => {
+                Ok((register.slot, register.rows()))
+            }
             Some(Name::Rows { slot, size }) => Ok((slot, (size as u32).div_ceil(4))),
             _ => Err(self.odd(variable, "this kind of parameter in a device function")),
         }
@@ -169,12 +175,14 @@ impl<'p, 'm> Decoder<'p, 'm> {
             }
             Space::Param => {
                 let size = variable.size().filter(|size| *size <= 4096);
-                let size = size.ok_or_else(|| self.odd(variable, "a parameter of a known size up to 4096"))?;
+                let size =
+                    size.ok_or_else(|| self.odd(variable, "a parameter of a known size up to 4096"))?;
                 let slot = self.allocate((size as u32).div_ceil(4).next_multiple_of(2) * LANES as u32)?;
                 Name::Rows { slot, size }
             }
             Space::Local => {
-                let size = variable.size().ok_or_else(|| self.odd(variable, "a local variable of a known size"))?;
+                let size =
+                    variable.size().ok_or_else(|| self.odd(variable, "a local variable of a known size"))?;
                 let align = variable.alignment().clamp(1, 256);
                 let offset = self.local.next_multiple_of(align);
                 self.local = offset
@@ -317,9 +325,13 @@ impl<'p, 'm> Decoder<'p, 'm> {
     // --- Emitting -----------------------------------------------------------------------------------------------
 
     fn push(&mut self, inst: Inst) {
-        self.code.debug.push(self.current.map_or((self.line, None), |instruction| {
-            (instruction.span.line, Some(std::ptr::from_ref(instruction)))
-        }).0);
+        self.code.debug.push(
+            self.current
+                .map_or((self.line, None), |instruction| {
+                    (instruction.span.line, Some(std::ptr::from_ref(instruction)))
+                })
+                .0,
+        );
         self.code.texts.push(self.current.map(ToString::to_string).unwrap_or_default());
         self.code.insts.push(inst);
     }
@@ -450,7 +462,12 @@ impl<'p, 'm> Decoder<'p, 'm> {
     }
 
     /// A source of this type: a register, constant, special register or address, as a slot of `rows(ty)` rows.
-    pub(super) fn source(&mut self, i: &Instruction, operand: &Operand, ty: Type) -> Result<u32, Unsupported> {
+    pub(super) fn source(
+        &mut self,
+        i: &Instruction,
+        operand: &Operand,
+        ty: Type,
+    ) -> Result<u32, Unsupported> {
         let wanted = rows(ty);
         match operand {
             Operand::Name(name) => {
@@ -506,7 +523,9 @@ impl<'p, 'm> Decoder<'p, 'm> {
         if let Some(place) = self.place(name) {
             return self.constant(place.address.wrapping_add_signed(offset), wanted);
         }
-        if self.entry && let Some(at) = self.program.param_offset(name) {
+        if self.entry
+            && let Some(at) = self.program.param_offset(name)
+        {
             return self.constant((super::PARAM_WINDOW + at).wrapping_add_signed(offset), wanted);
         }
         if let Some(index) = self.program.functions.get(name) {
@@ -547,7 +566,11 @@ impl<'p, 'm> Decoder<'p, 'm> {
     }
 
     /// A predicate source, `!p` and constants included; `(slot, negated)`.
-    pub(super) fn predicate(&mut self, i: &Instruction, operand: &Operand) -> Result<(u32, bool), Unsupported> {
+    pub(super) fn predicate(
+        &mut self,
+        i: &Instruction,
+        operand: &Operand,
+    ) -> Result<(u32, bool), Unsupported> {
         match operand {
             Operand::Name(name) => Ok((self.predicate_name(i, name)?, false)),
             Operand::Not(inner) => {

@@ -5,7 +5,8 @@ use super::function::Decoder;
 use super::words::{Words, unsupported};
 use crate::ast::{Instruction, Type};
 use crate::machine::error::Unsupported;
-use crate::machine::lanes::{AluFn, binary, ternary, unary};
+use crate::machine::lanes::AluFn;
+use crate::machine::lanes::cold::{binary, ternary, unary};
 use crate::machine::number::{
     HALF_NAN, NEAREST, add_odd, exp2, extremum, fma_odd, half_from_f64, half_to_f64, tanh,
 };
@@ -52,12 +53,36 @@ macro_rules! halves {
 macro_rules! by_format {
     ($brain:expr, $after:expr, $B:ident, $A:ident => $make:expr) => {
         match ($brain, $after) {
-            (false, SATURATE) => { const $B: bool = false; const $A: u8 = SATURATE; $make }
-            (false, RELU) => { const $B: bool = false; const $A: u8 = RELU; $make }
-            (false, _) => { const $B: bool = false; const $A: u8 = PLAIN; $make }
-            (true, SATURATE) => { const $B: bool = true; const $A: u8 = SATURATE; $make }
-            (true, RELU) => { const $B: bool = true; const $A: u8 = RELU; $make }
-            (true, _) => { const $B: bool = true; const $A: u8 = PLAIN; $make }
+            (false, SATURATE) => {
+                const $B: bool = false;
+                const $A: u8 = SATURATE;
+                $make
+            }
+            (false, RELU) => {
+                const $B: bool = false;
+                const $A: u8 = RELU;
+                $make
+            }
+            (false, _) => {
+                const $B: bool = false;
+                const $A: u8 = PLAIN;
+                $make
+            }
+            (true, SATURATE) => {
+                const $B: bool = true;
+                const $A: u8 = SATURATE;
+                $make
+            }
+            (true, RELU) => {
+                const $B: bool = true;
+                const $A: u8 = RELU;
+                $make
+            }
+            (true, _) => {
+                const $B: bool = true;
+                const $A: u8 = PLAIN;
+                $make
+            }
         }
     };
 }

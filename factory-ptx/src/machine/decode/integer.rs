@@ -11,12 +11,30 @@ use crate::machine::report::Class;
 macro_rules! by_int {
     ($ty:expr, $T:ident => $make:expr) => {
         match $ty {
-            Type::U16 | Type::B16 => { type $T = u16; Some($make) }
-            Type::S16 => { type $T = i16; Some($make) }
-            Type::U32 | Type::B32 => { type $T = u32; Some($make) }
-            Type::S32 => { type $T = i32; Some($make) }
-            Type::U64 | Type::B64 => { type $T = u64; Some($make) }
-            Type::S64 => { type $T = i64; Some($make) }
+            Type::U16 | Type::B16 => {
+                type $T = u16;
+                Some($make)
+            }
+            Type::S16 => {
+                type $T = i16;
+                Some($make)
+            }
+            Type::U32 | Type::B32 => {
+                type $T = u32;
+                Some($make)
+            }
+            Type::S32 => {
+                type $T = i32;
+                Some($make)
+            }
+            Type::U64 | Type::B64 => {
+                type $T = u64;
+                Some($make)
+            }
+            Type::S64 => {
+                type $T = i64;
+                Some($make)
+            }
             _ => None,
         }
     };
@@ -26,9 +44,18 @@ macro_rules! by_int {
 macro_rules! by_bits {
     ($ty:expr, $T:ident => $make:expr) => {
         match $ty {
-            Type::U16 | Type::S16 | Type::B16 => { type $T = u16; Some($make) }
-            Type::U32 | Type::S32 | Type::B32 => { type $T = u32; Some($make) }
-            Type::U64 | Type::S64 | Type::B64 => { type $T = u64; Some($make) }
+            Type::U16 | Type::S16 | Type::B16 => {
+                type $T = u16;
+                Some($make)
+            }
+            Type::U32 | Type::S32 | Type::B32 => {
+                type $T = u32;
+                Some($make)
+            }
+            Type::U64 | Type::S64 | Type::B64 => {
+                type $T = u64;
+                Some($make)
+            }
             _ => None,
         }
     };
@@ -298,8 +325,12 @@ impl<'m> Decoder<'_, 'm> {
                     Type::S16 => Some(binary(|a: i16, b: i16| ((i32::from(a) * i32::from(b)) >> 16) as i16)),
                     Type::U32 => Some(binary(|a: u32, b: u32| ((u64::from(a) * u64::from(b)) >> 32) as u32)),
                     Type::S32 => Some(binary(|a: i32, b: i32| ((i64::from(a) * i64::from(b)) >> 32) as i32)),
-                    Type::U64 => Some(binary(|a: u64, b: u64| ((u128::from(a) * u128::from(b)) >> 64) as u64)),
-                    Type::S64 => Some(binary(|a: i64, b: i64| ((i128::from(a) * i128::from(b)) >> 64) as i64)),
+                    Type::U64 => {
+                        Some(binary(|a: u64, b: u64| ((u128::from(a) * u128::from(b)) >> 64) as u64))
+                    }
+                    Type::S64 => {
+                        Some(binary(|a: i64, b: i64| ((i128::from(a) * i128::from(b)) >> 64) as i64))
+                    }
                     _ => None,
                 };
                 self.same(i, class, ty, alu)
@@ -332,15 +363,15 @@ impl<'m> Decoder<'_, 'm> {
                 let wide = doubled(ty).ok_or_else(|| unsupported(i, "a wide product of this type"))?;
                 if add {
                     let alu = match ty {
-                        Type::U16 => ternary(|a: u16, b: u16, c: u32| {
-                            (u32::from(a) * u32::from(b)).wrapping_add(c)
-                        }),
-                        Type::S16 => ternary(|a: i16, b: i16, c: i32| {
-                            (i32::from(a) * i32::from(b)).wrapping_add(c)
-                        }),
-                        Type::U32 => ternary(|a: u32, b: u32, c: u64| {
-                            (u64::from(a) * u64::from(b)).wrapping_add(c)
-                        }),
+                        Type::U16 => {
+                            ternary(|a: u16, b: u16, c: u32| (u32::from(a) * u32::from(b)).wrapping_add(c))
+                        }
+                        Type::S16 => {
+                            ternary(|a: i16, b: i16, c: i32| (i32::from(a) * i32::from(b)).wrapping_add(c))
+                        }
+                        Type::U32 => {
+                            ternary(|a: u32, b: u32, c: u64| (u64::from(a) * u64::from(b)).wrapping_add(c))
+                        }
                         _ => ternary(|a: i32, b: i32, c: i64| (i64::from(a) * i64::from(b)).wrapping_add(c)),
                     };
                     self.mixed(i, class, wide, &[ty, ty, wide], Some(alu))

@@ -4,9 +4,7 @@ use super::function::{Decoder, rows};
 use super::words::{Words, unsupported};
 use crate::ast::{AddressBase, Instruction, Operand, Type};
 use crate::machine::error::Unsupported;
-use crate::machine::inst::{
-    Access, Atomic, AtomicOp, AtomicType, CopyAsync, Element, Kind, Space,
-};
+use crate::machine::inst::{Access, Atomic, AtomicOp, AtomicType, CopyAsync, Element, Kind, Space};
 use crate::machine::lanes::{NONE, Slots, binary, unary};
 use crate::machine::report::Class;
 
@@ -71,7 +69,8 @@ impl<'m> Decoder<'_, 'm> {
         if i.operands.len() < 2 || i.operands.len() > 3 {
             return Err(unsupported(i, "2 operands"));
         }
-        let (value, place) = if load { (&i.operands[0], &i.operands[1]) } else { (&i.operands[1], &i.operands[0]) };
+        let (value, place) =
+            if load { (&i.operands[0], &i.operands[1]) } else { (&i.operands[1], &i.operands[0]) };
         let elements = self.elements(i, value, ty, load)?;
         if elements.len() != count {
             return Err(unsupported(i, format!("{count} registers")));
@@ -82,7 +81,8 @@ impl<'m> Decoder<'_, 'm> {
             return self.frame_param(i, load, ty, &elements, slot, size, *offset);
         }
         let address = self.address(i, place)?;
-        let half = load && matches!(value, Operand::Name(name) if self.register(name).is_some_and(|r| r.ty.bits() == 16));
+        let half = load
+            && matches!(value, Operand::Name(name) if self.register(name).is_some_and(|r| r.ty.bits() == 16));
         let access = Box::new(Access {
             space,
             address,
@@ -152,22 +152,28 @@ impl<'m> Decoder<'_, 'm> {
             let amount = self.constant(u64::from(shift), 1)?;
             let slots = |d, a, c| Slots { d, a, b: amount, c, e: NONE };
             let (alu, slots) = match (load, ty) {
-                (true, Type::S8) => {
-                    (binary(|a: u32, b: u32| i32::from((a >> b) as i8) as u32), slots(element.slot, row, NONE))
-                }
-                (true, Type::S16) => {
-                    (binary(|a: u32, b: u32| i32::from((a >> b) as i16) as u32), slots(element.slot, row, NONE))
-                }
+                (true, Type::S8) => (
+                    binary(|a: u32, b: u32| i32::from((a >> b) as i8) as u32),
+                    slots(element.slot, row, NONE),
+                ),
+                (true, Type::S16) => (
+                    binary(|a: u32, b: u32| i32::from((a >> b) as i16) as u32),
+                    slots(element.slot, row, NONE),
+                ),
                 (true, _) if bytes == 1 => {
                     (binary(|a: u32, b: u32| a >> b & 0xff), slots(element.slot, row, NONE))
                 }
                 (true, _) => (binary(|a: u32, b: u32| a >> b & 0xffff), slots(element.slot, row, NONE)),
                 (false, _) if bytes == 1 => (
-                    crate::machine::lanes::ternary(|a: u32, b: u32, d: u32| d & !(0xff << b) | (a & 0xff) << b),
+                    crate::machine::lanes::ternary(|a: u32, b: u32, d: u32| {
+                        d & !(0xff << b) | (a & 0xff) << b
+                    }),
                     slots(row, element.slot, row),
                 ),
                 (false, _) => (
-                    crate::machine::lanes::ternary(|a: u32, b: u32, d: u32| d & !(0xffff << b) | (a & 0xffff) << b),
+                    crate::machine::lanes::ternary(|a: u32, b: u32, d: u32| {
+                        d & !(0xffff << b) | (a & 0xffff) << b
+                    }),
                     slots(row, element.slot, row),
                 ),
             };
@@ -184,7 +190,11 @@ impl<'m> Decoder<'_, 'm> {
                 } else {
                     unary(|_: u32| 0u32)
                 };
-                self.hidden(Class::Integer, alu, Slots { d: high, a: element.slot, b: NONE, c: NONE, e: NONE });
+                self.hidden(
+                    Class::Integer,
+                    alu,
+                    Slots { d: high, a: element.slot, b: NONE, c: NONE, e: NONE },
+                );
             }
         }
         Ok(())
@@ -200,7 +210,8 @@ impl<'m> Decoder<'_, 'm> {
         let space = space(&mut words);
         cache_words(&mut words);
         let _ = words.take("noftz");
-        let op = match words.take_one(&["exch", "cas", "and", "or", "xor", "add", "inc", "dec", "min", "max"]) {
+        let op = match words.take_one(&["exch", "cas", "and", "or", "xor", "add", "inc", "dec", "min", "max"])
+        {
             Some(0) => AtomicOp::Exchange,
             Some(1) => AtomicOp::CompareSwap,
             Some(2) => AtomicOp::And,
@@ -238,7 +249,12 @@ impl<'m> Decoder<'_, 'm> {
         };
         let float = matches!(
             atomic,
-            AtomicType::F16 | AtomicType::F16x2 | AtomicType::BF16 | AtomicType::BF16x2 | AtomicType::F32 | AtomicType::F64
+            AtomicType::F16
+                | AtomicType::F16x2
+                | AtomicType::BF16
+                | AtomicType::BF16x2
+                | AtomicType::F32
+                | AtomicType::F64
         );
         let bits = matches!(atomic, AtomicType::B16 | AtomicType::B128);
         let allowed = match op {
@@ -260,7 +276,8 @@ impl<'m> Decoder<'_, 'm> {
         if i.operands.len() != wanted && i.operands.len() != wanted + 1 {
             return Err(unsupported(i, format!("{wanted} operands")));
         }
-        let results = if results_count == 1 { self.elements(i, &i.operands[0], lanes, true)? } else { Vec::new() };
+        let results =
+            if results_count == 1 { self.elements(i, &i.operands[0], lanes, true)? } else { Vec::new() };
         let address = self.address(i, &i.operands[results_count])?;
         let operands = self.elements(i, &i.operands[results_count + 1], lanes, false)?;
         if operands.len() != count || (results_count == 1 && results.len() != count) {

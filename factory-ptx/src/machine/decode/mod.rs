@@ -18,7 +18,8 @@ use std::collections::{HashMap, HashSet};
 
 use self::function::Decoder;
 use crate::ast::{
-    AddressBase, Directive, Function, Initializer, Instruction, Item, Linking, Module, Operand, Space, Statement, Variable,
+    AddressBase, Directive, Function, Initializer, Instruction, Item, Linking, Module, Operand, Space,
+    Statement, Variable,
 };
 use crate::machine::error::Unsupported;
 use crate::machine::inst::Inst;
@@ -199,8 +200,9 @@ pub(crate) fn layout_params(function: &Function) -> Result<Vec<ParamLayout>, Uns
     let mut params = Vec::new();
     for param in &function.params {
         let size = param.size().filter(|size| *size <= 32_764);
-        let size = size
-            .ok_or_else(|| fail(param.span.line, &param.name, "a parameter of a known size up to 32764 bytes"))?;
+        let size = size.ok_or_else(|| {
+            fail(param.span.line, &param.name, "a parameter of a known size up to 32764 bytes")
+        })?;
         let align = (param.alignment() as usize).clamp(1, 256);
         offset = offset.next_multiple_of(align);
         params.push(ParamLayout { name: param.name.clone(), offset, size: size as usize, align });
@@ -210,7 +212,11 @@ pub(crate) fn layout_params(function: &Function) -> Result<Vec<ParamLayout>, Uns
 }
 
 /// Decodes an entry and every function that it can reach.
-pub(crate) fn decode(module: &Module, entry: &Function, params: &[ParamLayout]) -> Result<Whole, Unsupported> {
+pub(crate) fn decode(
+    module: &Module,
+    entry: &Function,
+    params: &[ParamLayout],
+) -> Result<Whole, Unsupported> {
     let aliases: HashMap<&str, &str> = module
         .items
         .iter()
@@ -372,12 +378,13 @@ impl<'m> Layout<'m> {
                 if variable.linking == Some(Linking::Extern) {
                     return Err(fail(line, &variable.name, "a linker: the variable is defined elsewhere"));
                 }
-                let size = variable.size().ok_or_else(|| fail(line, &variable.name, "a variable of a known size"))?;
+                let size = variable
+                    .size()
+                    .ok_or_else(|| fail(line, &variable.name, "a variable of a known size"))?;
                 let offset = self.module.next_multiple_of(align.max(16));
-                let end = offset
-                    .checked_add(size)
-                    .filter(|end| *end <= MODULE_LIMIT)
-                    .ok_or_else(|| fail(line, &variable.name, "more module variables than the machine allows"))?;
+                let end = offset.checked_add(size).filter(|end| *end <= MODULE_LIMIT).ok_or_else(|| {
+                    fail(line, &variable.name, "more module variables than the machine allows")
+                })?;
                 // A gap, so that running off one variable does not land in the next.
                 self.module = end + 4096;
                 let address = MODULE_START + offset;
@@ -435,7 +442,16 @@ fn write_initializer(
             if start >= bytes.len() {
                 break;
             }
-            write_initializer(&mut bytes[start..], value, element, inner, places, functions, variable, depth + 1)?;
+            write_initializer(
+                &mut bytes[start..],
+                value,
+                element,
+                inner,
+                places,
+                functions,
+                variable,
+                depth + 1,
+            )?;
         }
         return Ok(());
     }

@@ -49,7 +49,11 @@ impl<'m> Decoder<'_, 'm> {
                     _ => return Err(unsupported(i, format!("`{name}` of this width"))),
                 };
                 let d = self.dest(i, d, plain(ty))?;
-                self.emit(Class::Integer, Kind::Special(special), Slots { d, a: NONE, b: NONE, c: NONE, e: NONE });
+                self.emit(
+                    Class::Integer,
+                    Kind::Special(special),
+                    Slots { d, a: NONE, b: NONE, c: NONE, e: NONE },
+                );
                 Ok(())
             }
             _ => {
@@ -67,7 +71,13 @@ impl<'m> Decoder<'_, 'm> {
     }
 
     /// `mov.b64 d, {a, b}` and its kin.
-    fn pack(&mut self, i: &'m Instruction, ty: Type, d: &Operand, parts: &[Operand]) -> Result<(), Unsupported> {
+    fn pack(
+        &mut self,
+        i: &'m Instruction,
+        ty: Type,
+        d: &Operand,
+        parts: &[Operand],
+    ) -> Result<(), Unsupported> {
         let whole = ty.bits();
         let count = parts.len() as u32;
         if count == 0 || !whole.is_multiple_of(count) {
@@ -80,7 +90,8 @@ impl<'m> Decoder<'_, 'm> {
             64 => Type::B64,
             _ => return Err(unsupported(i, "parts of 8, 16, 32 or 64 bits")),
         };
-        let sources = parts.iter().map(|operand| self.source(i, operand, part)).collect::<Result<Vec<_>, _>>()?;
+        let sources =
+            parts.iter().map(|operand| self.source(i, operand, part)).collect::<Result<Vec<_>, _>>()?;
         let d = self.dest(i, d, plain(ty))?;
         // The destination may be one of the sources: pack into a fresh register, then move.
         let fresh = self.allocate_type(plain(ty))?.slot;
@@ -107,7 +118,13 @@ impl<'m> Decoder<'_, 'm> {
     }
 
     /// `mov.b64 {a, b}, d` and its kin.
-    fn unpack(&mut self, i: &'m Instruction, ty: Type, parts: &[Operand], a: &Operand) -> Result<(), Unsupported> {
+    fn unpack(
+        &mut self,
+        i: &'m Instruction,
+        ty: Type,
+        parts: &[Operand],
+        a: &Operand,
+    ) -> Result<(), Unsupported> {
         let whole = ty.bits();
         let count = parts.len() as u32;
         if count == 0 || !whole.is_multiple_of(count) {

@@ -128,7 +128,12 @@ pub(super) fn distinct(values: &mut [u64]) -> u64 {
 
 impl Worker<'_> {
     /// Finds the memory that an address lies in.
-    pub(super) fn locate(&self, warp: &Warp, space: Space, address: u64) -> Result<Spot, (FaultKind, String)> {
+    pub(super) fn locate(
+        &self,
+        warp: &Warp,
+        space: Space,
+        address: u64,
+    ) -> Result<Spot, (FaultKind, String)> {
         let out = |detail: String| (FaultKind::OutOfBounds, detail);
         match space {
             Space::Generic => match address {
@@ -159,9 +164,11 @@ impl Worker<'_> {
                         writable: region.writable && space != Space::Const,
                         stride: 0,
                     }),
-                    Some((_, region)) if address - region.base < region.len + (1 << 24) => {
-                        Err(out(format!("{} bytes past the end of `{}`", address - region.base - region.len, region.name)))
-                    }
+                    Some((_, region)) if address - region.base < region.len + (1 << 24) => Err(out(format!(
+                        "{} bytes past the end of `{}`",
+                        address - region.base - region.len,
+                        region.name
+                    ))),
                     _ => Err(out("the address belongs to no buffer".to_owned())),
                 }
             }
@@ -169,7 +176,9 @@ impl Worker<'_> {
                 let rank = address >> RANK_SHIFT;
                 let block = match (rank, space) {
                     (0, _) => warp.block,
-                    (rank, Space::SharedCluster) if (rank as usize) <= self.cluster.blocks.len() => rank as usize - 1,
+                    (rank, Space::SharedCluster) if (rank as usize) <= self.cluster.blocks.len() => {
+                        rank as usize - 1
+                    }
                     _ => return Err(out("the address lies outside shared memory".to_owned())),
                 };
                 let owner = &self.cluster.blocks[block];
@@ -259,9 +268,9 @@ impl Worker<'_> {
                 spot
             }
             _ => {
-                let spot = self.locate(warp, space, lanes[first]).map_err(|(kind, detail)| {
-                    trouble(kind, first as u32, lanes[first], detail)
-                })?;
+                let spot = self
+                    .locate(warp, space, lanes[first])
+                    .map_err(|(kind, detail)| trouble(kind, first as u32, lanes[first], detail))?;
                 if matches!(spot.kind, SpotKind::Global(_)) && space != Space::Const {
                     self.last_spot = Some(spot);
                 }
@@ -285,7 +294,10 @@ impl Worker<'_> {
         if !fits || inside >> first & 1 == 0 {
             let over = lanes[first] - spot.base + total as u64 - spot.len;
             let name = self.spot_name(&spot, lanes[first]);
-            let detail = format!("the access of {total} bytes ends {over} bytes behind the end of `{name}` ({} bytes)", spot.len);
+            let detail = format!(
+                "the access of {total} bytes ends {over} bytes behind the end of `{name}` ({} bytes)",
+                spot.len
+            );
             return Err(trouble(FaultKind::OutOfBounds, first as u32, lanes[first], detail).in_buffer(name));
         }
         let align = total as u64;
@@ -293,7 +305,8 @@ impl Worker<'_> {
             let lane = (0..LANES).find(|lane| mask >> lane & 1 != 0 && lanes[*lane] & (align - 1) != 0);
             if let Some(lane) = lane {
                 let name = self.spot_name(&spot, lanes[first]);
-                let detail = format!("an access of {total} bytes needs an address that is a multiple of {total}");
+                let detail =
+                    format!("an access of {total} bytes needs an address that is a multiple of {total}");
                 return Err(trouble(FaultKind::Misaligned, lane as u32, lanes[lane], detail).in_buffer(name));
             }
         }
@@ -307,7 +320,13 @@ impl Worker<'_> {
         Ok(Run { spot, mask, offsets, contiguous: contiguous && mask == u32::MAX })
     }
 
-    pub(super) fn load(&mut self, warp: &mut Warp, base: usize, access: &Access, active: u32) -> Result<(), Trouble> {
+    pub(super) fn load(
+        &mut self,
+        warp: &mut Warp,
+        base: usize,
+        access: &Access,
+        active: u32,
+    ) -> Result<(), Trouble> {
         let lanes = addresses(&warp.words[base..], &access.address, active);
         let total = usize::from(access.size) * access.elements.len();
         let mut left = active;
@@ -328,8 +347,10 @@ impl Worker<'_> {
                     8 => self.load_wide(warp, base, &run, at, *element),
                     _ => {
                         let low = Element { rows: 2, ..*element };
-                        let high =
-                            Element { rows: 2, slot: if element.slot == NONE { NONE } else { element.slot + 64 } };
+                        let high = Element {
+                            rows: 2,
+                            slot: if element.slot == NONE { NONE } else { element.slot + 64 },
+                        };
                         self.load_wide(warp, base, &run, at, low);
                         self.load_wide(warp, base, &run, at + 8, high);
                     }
@@ -389,7 +410,13 @@ impl Worker<'_> {
         u64::store(&mut warp.words[base..], element.slot, run.mask, &values);
     }
 
-    pub(super) fn store(&mut self, warp: &mut Warp, base: usize, access: &Access, active: u32) -> Result<(), Trouble> {
+    pub(super) fn store(
+        &mut self,
+        warp: &mut Warp,
+        base: usize,
+        access: &Access,
+        active: u32,
+    ) -> Result<(), Trouble> {
         let lanes = addresses(&warp.words[base..], &access.address, active);
         let total = usize::from(access.size) * access.elements.len();
         let mut left = active;
@@ -493,7 +520,8 @@ impl Worker<'_> {
                         SpotKind::Shared(_) => FaultKind::SharedRace,
                         _ => FaultKind::GlobalRace,
                     };
-                    let detail = "another lane of the warp stores a different value there in the same instruction";
+                    let detail =
+                        "another lane of the warp stores a different value there in the same instruction";
                     let name = self.spot_name(&run.spot, lanes[lane]);
                     return Err(trouble(kind, lane as u32, lanes[lane] + byte as u64, detail).in_buffer(name));
                 }
@@ -665,7 +693,8 @@ impl Worker<'_> {
                     let other = |state: u8| state != NEVER && state != BEFORE && state != tag;
                     if let Some((lane, byte, _)) = self.find_state(run, total, other) {
                         let name = self.spot_name(spot, lanes[lane]);
-                        let detail = "another block wrote this byte in the same launch, and nothing orders the two";
+                        let detail =
+                            "another block wrote this byte in the same launch, and nothing orders the two";
                         let at = lanes[lane] + byte as u64;
                         return Err(trouble(FaultKind::GlobalRace, lane as u32, at, detail).in_buffer(name));
                     }
@@ -810,7 +839,11 @@ impl Worker<'_> {
             }
             SpotKind::Shared(_) => {
                 let parts = if total >= 16 { 4 } else { total.div_ceil(4).max(1) };
-                let (least, passes) = if run.contiguous { (parts as u64, parts as u64) } else { bank_passes(run, total, parts) };
+                let (least, passes) = if run.contiguous {
+                    (parts as u64, parts as u64)
+                } else {
+                    bank_passes(run, total, parts)
+                };
                 let c = &mut self.counters;
                 c.shared_passes += passes;
                 c.shared_bank_conflicts += passes - least;

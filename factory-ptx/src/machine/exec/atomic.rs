@@ -9,9 +9,7 @@ use super::state::Warp;
 use super::{Trouble, Worker};
 use crate::machine::inst::{Atomic, AtomicOp, AtomicType, Element};
 use crate::machine::lanes::{LANES, NONE};
-use crate::machine::number::{
-    HALF_NAN, NEAREST, add_odd, extremum, half_from_f64, half_to_f64,
-};
+use crate::machine::number::{HALF_NAN, NEAREST, add_odd, extremum, half_from_f64, half_to_f64};
 
 /// Serialises 128-bit atomics, for which there is no host instruction that can be relied on.
 static WIDE: Mutex<()> = Mutex::new(());
@@ -86,7 +84,13 @@ fn apply(op: AtomicOp, ty: AtomicType, old: u64, b: u64, c: u64) -> u64 {
 }
 
 impl Worker<'_> {
-    pub(super) fn atomic(&mut self, warp: &mut Warp, base: usize, atomic: &Atomic, active: u32) -> Result<(), Trouble> {
+    pub(super) fn atomic(
+        &mut self,
+        warp: &mut Warp,
+        base: usize,
+        atomic: &Atomic,
+        active: u32,
+    ) -> Result<(), Trouble> {
         let lanes = addresses(&warp.words[base..], &atomic.address, active);
         let size = usize::from(atomic.ty.size());
         let total = size * atomic.operands.len();

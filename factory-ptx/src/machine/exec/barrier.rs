@@ -26,8 +26,14 @@ impl Warp {
 
     pub(super) fn update_seen_all(&mut self) {
         let me = self.index as usize;
-        self.seen_all =
-            self.seen.iter().enumerate().filter(|(index, _)| *index != me).map(|(_, seen)| *seen).min().unwrap_or(u32::MAX);
+        self.seen_all = self
+            .seen
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != me)
+            .map(|(_, seen)| *seen)
+            .min()
+            .unwrap_or(u32::MAX);
     }
 }
 
@@ -98,7 +104,8 @@ impl Worker<'_> {
             state.or = false;
             state.joining.clear();
         } else if state.expected != expected {
-            let detail = format!("barrier {id} waits for {} threads, this arrival names {expected}", state.expected);
+            let detail =
+                format!("barrier {id} waits for {} threads, this arrival names {expected}", state.expected);
             return Err(plain_trouble(FaultKind::MismatchedBarrier, first, detail));
         }
         let arriving = barrier.kind == BarrierKind::Arrive;
@@ -106,7 +113,8 @@ impl Worker<'_> {
         if !arriving {
             match &state.kind {
                 Some(kind) if std::mem::discriminant(kind) != discriminant => {
-                    let detail = format!("barrier {id} is used as `sync` and as `red`, or with different reductions");
+                    let detail =
+                        format!("barrier {id} is used as `sync` and as `red`, or with different reductions");
                     return Err(plain_trouble(FaultKind::MismatchedBarrier, first, detail));
                 }
                 _ => state.kind = Some(barrier.kind),
@@ -134,7 +142,8 @@ impl Worker<'_> {
         join(&mut state.joining, &warp.seen);
         let generation = state.generation;
         if state.arrived > expected {
-            let detail = format!("{} threads arrive at barrier {id}, which waits for {expected}", state.arrived);
+            let detail =
+                format!("{} threads arrive at barrier {id}, which waits for {expected}", state.arrived);
             return Err(plain_trouble(FaultKind::MismatchedBarrier, first, detail));
         }
         if !arriving {
@@ -231,7 +240,12 @@ impl Worker<'_> {
         Ok(())
     }
 
-    pub(super) fn cluster_wait(&mut self, warp: &mut Warp, chosen: usize, active: u32) -> Result<Flow, Trouble> {
+    pub(super) fn cluster_wait(
+        &mut self,
+        warp: &mut Warp,
+        chosen: usize,
+        active: u32,
+    ) -> Result<Flow, Trouble> {
         if warp.cluster_arrived & active != active {
             let lane = (active & !warp.cluster_arrived).trailing_zeros();
             let detail = "it waits at the cluster barrier without having arrived";

@@ -16,7 +16,14 @@ pub(super) fn lanes_of(mask: u32) -> impl Iterator<Item = usize> {
 impl Worker<'_> {
     /// Waits until all lanes that the member mask names, and that are alive, stand at this instruction.
     /// `None` when they do; otherwise the fragment was put aside.
-    fn gather(&mut self, warp: &mut Warp, chosen: usize, base: usize, members: u32, active: u32) -> Result<bool, Trouble> {
+    fn gather(
+        &mut self,
+        warp: &mut Warp,
+        chosen: usize,
+        base: usize,
+        members: u32,
+        active: u32,
+    ) -> Result<bool, Trouble> {
         let masks = u32::load(&warp.words[base..], members);
         let mut wanted = 0;
         for lane in lanes_of(active) {
@@ -68,7 +75,9 @@ impl Worker<'_> {
             let min_lane = lane32 & segment;
             let (source, valid) = match shuffle.mode {
                 // For `.up` the clamp is the lowest lane.
-                ShuffleMode::Up => (lane32.wrapping_sub(delta), lane32 as i32 - delta as i32 >= max_lane as i32),
+                ShuffleMode::Up => {
+                    (lane32.wrapping_sub(delta), lane32 as i32 - delta as i32 >= max_lane as i32)
+                }
                 ShuffleMode::Down => (lane32 + delta, lane32 + delta <= max_lane),
                 ShuffleMode::Butterfly => (lane32 ^ delta, lane32 ^ delta <= max_lane),
                 ShuffleMode::Index => {
@@ -151,16 +160,14 @@ impl Worker<'_> {
                 u32::store(words, slots.d, active, &d);
             }
             WarpOpKind::MatchAny { wide } | WarpOpKind::MatchAll { wide } => {
-                let a = if wide {
-                    u64::load(words, slots.a)
-                } else {
-                    u32::load(words, slots.a).map(u64::from)
-                };
+                let a =
+                    if wide { u64::load(words, slots.a) } else { u32::load(words, slots.a).map(u64::from) };
                 let mut d = [0; LANES];
                 let mut all = 0;
                 for lane in lanes_of(active) {
-                    let same =
-                        lanes_of(group(lane)).filter(|other| a[*other] == a[lane]).fold(0, |m, other| m | 1 << other);
+                    let same = lanes_of(group(lane))
+                        .filter(|other| a[*other] == a[lane])
+                        .fold(0, |m, other| m | 1 << other);
                     if same == group(lane) {
                         all |= 1 << lane;
                     }
@@ -211,10 +218,18 @@ fn fold(op: ReduceOp, values: impl Iterator<Item = u32>) -> u32 {
             ReduceOp::And => a & b,
             ReduceOp::Or => a | b,
             ReduceOp::Xor => a ^ b,
-            ReduceOp::MinF { abs, nan: false } => extremum::<false, false>(float(a, abs), float(b, abs)).to_bits(),
-            ReduceOp::MinF { abs, nan: true } => extremum::<false, true>(float(a, abs), float(b, abs)).to_bits(),
-            ReduceOp::MaxF { abs, nan: false } => extremum::<true, false>(float(a, abs), float(b, abs)).to_bits(),
-            ReduceOp::MaxF { abs, nan: true } => extremum::<true, true>(float(a, abs), float(b, abs)).to_bits(),
+            ReduceOp::MinF { abs, nan: false } => {
+                extremum::<false, false>(float(a, abs), float(b, abs)).to_bits()
+            }
+            ReduceOp::MinF { abs, nan: true } => {
+                extremum::<false, true>(float(a, abs), float(b, abs)).to_bits()
+            }
+            ReduceOp::MaxF { abs, nan: false } => {
+                extremum::<true, false>(float(a, abs), float(b, abs)).to_bits()
+            }
+            ReduceOp::MaxF { abs, nan: true } => {
+                extremum::<true, true>(float(a, abs), float(b, abs)).to_bits()
+            }
         })
         .unwrap_or(0)
 }

@@ -44,18 +44,18 @@ impl Worker<'_> {
             self.check_write(warp, &run, size as usize, &targets, false)?;
             self.mark(&run, size as usize, PENDING);
         }
-        let mut left = lanes_of(active).filter(|lane| read[*lane] > 0).fold(0, |mask, lane| mask | 1u32 << lane);
+        let mut left =
+            lanes_of(active).filter(|lane| read[*lane] > 0).fold(0, |mask, lane| mask | 1u32 << lane);
         while left != 0 {
-            let run = self.run_of(warp, Space::Global, &sources, left, size as usize)
-                .or_else(|trouble| {
-                    // Only the bytes that are read have to exist.
-                    let lane = trouble.lane.unwrap_or(0) as usize;
-                    if trouble.kind == FaultKind::OutOfBounds && read[lane] < size {
-                        self.run_of(warp, Space::Global, &sources, 1 << lane, 1)
-                    } else {
-                        Err(trouble)
-                    }
-                })?;
+            let run = self.run_of(warp, Space::Global, &sources, left, size as usize).or_else(|trouble| {
+                // Only the bytes that are read have to exist.
+                let lane = trouble.lane.unwrap_or(0) as usize;
+                if trouble.kind == FaultKind::OutOfBounds && read[lane] < size {
+                    self.run_of(warp, Space::Global, &sources, 1 << lane, 1)
+                } else {
+                    Err(trouble)
+                }
+            })?;
             left &= !run.mask;
             self.count_access(&run, size as usize, false);
             for lane in lanes_of(run.mask) {
@@ -104,7 +104,13 @@ impl Worker<'_> {
         Ok(())
     }
 
-    pub(super) fn copy_wait(&mut self, warp: &mut Warp, pending: u32, all: bool, active: u32) -> Result<(), Trouble> {
+    pub(super) fn copy_wait(
+        &mut self,
+        warp: &mut Warp,
+        pending: u32,
+        all: bool,
+        active: u32,
+    ) -> Result<(), Trouble> {
         let copies = std::mem::take(&mut warp.copies);
         let (done, kept): (Vec<_>, Vec<_>) = copies.into_iter().partition(|copy| {
             let lane = usize::from(copy.lane);

@@ -34,7 +34,10 @@ fn check(kernel: &Kernel, launch: &Launch) -> Result<(), Stop> {
         return Err(refuse(format!("a grid of {:?} blocks", launch.grid)));
     }
     let cluster = launch.cluster.iter().fold(1u64, |product, n| product.saturating_mul(u64::from(*n)));
-    if cluster == 0 || cluster > 16 || (0..3).any(|axis| !launch.grid[axis].is_multiple_of(launch.cluster[axis])) {
+    if cluster == 0
+        || cluster > 16
+        || (0..3).any(|axis| !launch.grid[axis].is_multiple_of(launch.cluster[axis]))
+    {
         return Err(refuse(format!(
             "clusters of {:?} in a grid of {:?} (1 to 16 blocks, dividing the grid)",
             launch.cluster, launch.grid
@@ -43,7 +46,10 @@ fn check(kernel: &Kernel, launch: &Launch) -> Result<(), Stop> {
     if let Some(required) = kernel.required_block()
         && required != launch.block
     {
-        return Err(refuse(format!("a block of {:?} where the kernel says `.reqntid` {required:?}", launch.block)));
+        return Err(refuse(format!(
+            "a block of {:?} where the kernel says `.reqntid` {required:?}",
+            launch.block
+        )));
     }
     if let Some(most) = kernel.max_threads()
         && threads > u64::from(most)
@@ -172,7 +178,8 @@ impl Order {
     }
 
     fn at(&self, index: u64) -> u64 {
-        ((u128::from(index) * u128::from(self.step) + u128::from(self.offset)) % u128::from(self.n.max(1))) as u64
+        ((u128::from(index) * u128::from(self.step) + u128::from(self.offset)) % u128::from(self.n.max(1)))
+            as u64
     }
 }
 
@@ -281,8 +288,14 @@ fn report(context: &Context<'_>, harvest: Harvest) -> Report {
         at.warp += count.warp;
         at.thread += count.thread;
     }
-    counters.register_slots =
-        context.kernel.whole.functions.iter().map(|function| function.words / LANES as u32).max().unwrap_or(0);
+    counters.register_slots = context
+        .kernel
+        .whole
+        .functions
+        .iter()
+        .map(|function| function.words / LANES as u32)
+        .max()
+        .unwrap_or(0);
     counters.shared_bytes = context.shared_bytes as u32;
     debug_assert!(Class::ALL.len() == counters.classes.len());
     Report { blocks_run: counters.blocks, counters, lines: lines.into_iter().collect() }
@@ -365,11 +378,15 @@ impl<'r> Worker<'r> {
             } else {
                 block.shared = vec![Cell::new(0u128); bytes.div_ceil(16)];
                 block.shared_shadow = vec![Cell::new(NEVER); bytes];
-                block.races = vec![super::shadow::Entry::default(); if context.options.checks.races { bytes.div_ceil(4) } else { 0 }];
+                block.races = vec![
+                    super::shadow::Entry::default();
+                    if context.options.checks.races { bytes.div_ceil(4) } else { 0 }
+                ];
             }
             block.barriers.clear();
             block.barriers.resize_with(16, BlockBarrier::default);
-            block.released = vec![start; warps as usize + if size > 1 { 32 + size as usize - warps as usize } else { 0 }];
+            block.released =
+                vec![start; warps as usize + if size > 1 { 32 + size as usize - warps as usize } else { 0 }];
             block.warps.resize_with(warps as usize, Warp::default);
         }
         for rank in 0..size as usize {
@@ -384,8 +401,14 @@ impl<'r> Worker<'r> {
                     exists,
                     live: exists,
                     seen,
-                    words: { warp.words.clear(); warp.words },
-                    frames: { warp.frames.clear(); warp.frames },
+                    words: {
+                        warp.words.clear();
+                        warp.words
+                    },
+                    frames: {
+                        warp.frames.clear();
+                        warp.frames
+                    },
                     local: warp.local,
                     local_shadow: warp.local_shadow,
                     local_size: warp.local_size,
@@ -447,12 +470,16 @@ impl<'r> Worker<'r> {
                         State::Warp(wanted) => {
                             let inst = &code.insts[fragment.pc as usize];
                             let barrier = matches!(inst.kind, crate::machine::inst::Kind::Barrier(_));
-                            let kind = if barrier { FaultKind::DivergentBarrier } else { FaultKind::Deadlock };
+                            let kind =
+                                if barrier { FaultKind::DivergentBarrier } else { FaultKind::Deadlock };
                             let missing = wanted & warp.live & !fragment.mask;
                             (format!("at line {line} for lanes {missing:#010x} of its own warp"), kind)
                         }
                         State::Cluster(_) => (
-                            format!("at the cluster barrier (line {line}), where {} threads are", self.cluster.arrived),
+                            format!(
+                                "at the cluster barrier (line {line}), where {} threads are",
+                                self.cluster.arrived
+                            ),
                             if gone > 0 { FaultKind::ExitedAtBarrier } else { FaultKind::Deadlock },
                         ),
                         State::Ready => continue,

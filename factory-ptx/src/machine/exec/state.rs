@@ -12,7 +12,10 @@ pub(super) enum State {
     /// Stands at a warp-wide instruction until the lanes of the mask that are alive have come too.
     Warp(u32),
     /// Arrived at block barrier `id`, waits for the end of its `generation`.
-    Barrier { id: u8, generation: u64 },
+    Barrier {
+        id: u8,
+        generation: u64,
+    },
     /// Waits for the end of this generation of the cluster barrier.
     Cluster(u64),
 }

@@ -86,7 +86,8 @@ impl Worker<'_> {
                 warp.stamp += 1 << 32;
             }
             if self.executed > self.context.options.instruction_budget {
-                let detail = format!("the launch may take {} instructions", self.context.options.instruction_budget);
+                let detail =
+                    format!("the launch may take {} instructions", self.context.options.instruction_budget);
                 let pc = warp.fragments.get(chosen).map_or(pc, |fragment| fragment.pc);
                 return Err((pc, plain_trouble(FaultKind::BudgetExceeded, 0, detail)));
             }
@@ -202,11 +203,15 @@ impl Worker<'_> {
                 let words = &mut warp.words[base..];
                 match special {
                     Special::Clock => u32::store(words, inst.slots.d, active, &[now as u32; LANES]),
-                    Special::ClockHigh => u32::store(words, inst.slots.d, active, &[(now >> 32) as u32; LANES]),
+                    Special::ClockHigh => {
+                        u32::store(words, inst.slots.d, active, &[(now >> 32) as u32; LANES])
+                    }
                     Special::Clock64 => u64::store(words, inst.slots.d, active, &[now; LANES]),
                 }
             }
-            Kind::MapShared { wide, generic } => self.map_shared(warp, base, inst, active, *wide, *generic)?,
+            Kind::MapShared { wide, generic } => {
+                self.map_shared(warp, base, inst, active, *wide, *generic)?
+            }
             Kind::ClusterRank { wide, generic } => {
                 let words = &mut warp.words[base..];
                 let a = if *wide {
@@ -344,9 +349,15 @@ impl Worker<'_> {
                 let targets = u64::load(&warp.words[base..], inst.slots.a);
                 let target = targets[first as usize & 31];
                 let index = target.wrapping_sub(FUNCTION_WINDOW) / 16;
-                let valid = target >= FUNCTION_WINDOW && target % 16 == 0 && call.targets.contains(&(index as u32));
+                let valid =
+                    target >= FUNCTION_WINDOW && target % 16 == 0 && call.targets.contains(&(index as u32));
                 if !valid {
-                    return Err(trouble(FaultKind::BadTarget, first, target, "no function that can be called"));
+                    return Err(trouble(
+                        FaultKind::BadTarget,
+                        first,
+                        target,
+                        "no function that can be called",
+                    ));
                 }
                 let same = (0..LANES)
                     .filter(|lane| active >> lane & 1 != 0 && targets[*lane] == target)
@@ -362,19 +373,24 @@ impl Worker<'_> {
         let caller = warp.fragments[chosen].frame;
         let local = warp.frames[caller as usize].local
             + self.context.kernel.whole.functions[warp.frames[caller as usize].function as usize].local;
-        let frame = self.enter(warp, function, mask, local.next_multiple_of(16)).map_err(|detail| {
-            plain_trouble(FaultKind::CallDepth, first, detail)
-        })?;
+        let frame = self
+            .enter(warp, function, mask, local.next_multiple_of(16))
+            .map_err(|detail| plain_trouble(FaultKind::CallDepth, first, detail))?;
         warp.frames[frame].parent = caller;
         warp.frames[frame].return_pc = pc + 1;
         let to = warp.frames[frame].base;
         for (from, param) in call.arguments.iter().zip(&callee.params) {
-            copy_rows(&mut warp.words, base + from.0 as usize, to + param.0 as usize, from.1.min(param.1), mask);
+            copy_rows(
+                &mut warp.words,
+                base + from.0 as usize,
+                to + param.0 as usize,
+                from.1.min(param.1),
+                mask,
+            );
         }
         let rest = warp.fragments[chosen].mask & !mask;
         let stamp = warp.stamp;
-        let entered =
-            Fragment { pc: callee.start, mask, frame: frame as u32, state: State::Ready, stamp };
+        let entered = Fragment { pc: callee.start, mask, frame: frame as u32, state: State::Ready, stamp };
         if rest == 0 {
             warp.fragments[chosen] = entered;
         } else {
@@ -473,7 +489,11 @@ impl Worker<'_> {
                     words[slot + LANES..slot + 2 * LANES].fill(0);
                     continue;
                 }
-                Fill::LaneId | Fill::LaneMaskEq | Fill::LaneMaskLt | Fill::LaneMaskLe | Fill::LaneMaskGt
+                Fill::LaneId
+                | Fill::LaneMaskEq
+                | Fill::LaneMaskLt
+                | Fill::LaneMaskLe
+                | Fill::LaneMaskGt
                 | Fill::LaneMaskGe => {
                     for lane in 0..LANES {
                         let bit = 1u32 << lane;
@@ -501,9 +521,7 @@ impl Worker<'_> {
                 }
                 Fill::NSmId => 132,
                 Fill::GridId => 1,
-                Fill::ClusterId(axis) => {
-                    block.id[usize::from(axis)] / launch.cluster[usize::from(axis)]
-                }
+                Fill::ClusterId(axis) => block.id[usize::from(axis)] / launch.cluster[usize::from(axis)],
                 Fill::NClusterId(axis) => launch.grid[usize::from(axis)] / launch.cluster[usize::from(axis)],
                 Fill::ClusterCtaId(axis) => block.id[usize::from(axis)] % launch.cluster[usize::from(axis)],
                 Fill::ClusterNCtaId(axis) => launch.cluster[usize::from(axis)],
@@ -544,7 +562,8 @@ fn grow_local(warp: &mut Warp, need: usize) {
         // Sizes are multiples of 64, so lanes begin at whole words.
         data[lane * new / 16..lane * new / 16 + old / 16]
             .clone_from_slice(&warp.local[lane * old / 16..(lane + 1) * old / 16]);
-        shadow[lane * new..lane * new + old].clone_from_slice(&warp.local_shadow[lane * old..(lane + 1) * old]);
+        shadow[lane * new..lane * new + old]
+            .clone_from_slice(&warp.local_shadow[lane * old..(lane + 1) * old]);
     }
     warp.local = data;
     warp.local_shadow = shadow;
