@@ -162,7 +162,7 @@ pub enum Cause {
         /// The lock file
         lock: PathBuf,
         /// What differs
-        error: LockError,
+        error: Box<LockError>,
     },
     /// There is a sealed kernel, but no lock file at all.
     #[error("the sealed kernel in `{}` is refused: there is no `{}`", folder.display(), lock.display())]
@@ -198,7 +198,7 @@ pub enum Cause {
         /// The sealed folder
         folder: PathBuf,
         /// What does not fit
-        error: PlanError,
+        error: Box<PlanError>,
     },
 }
 
@@ -245,11 +245,14 @@ impl Cause {
             Cause::LockUnreadable { .. } => None,
             Cause::Lock { error: LockError::Newer { .. }, .. } => None,
             Cause::Lock { .. } => Some("restore the file from version control; `cargo factory tune` writes it, it is not edited by hand".to_owned()),
-            Cause::Locked { error: LockError::NoEntry { name, .. }, .. } => {
-                Some(format!("seal it with `cargo factory tune {name}`, which writes the entry, or delete the folder"))
-            }
-            Cause::Locked { error: LockError::Digest { name, .. }, .. } | Cause::Sealed { name, .. } | Cause::Plan { name, .. } => Some(seal_again(name)),
-            Cause::Locked { .. } => None,
+            Cause::Locked { error, .. } => match &**error {
+                LockError::NoEntry { name, .. } => Some(format!(
+                    "seal it with `cargo factory tune {name}`, which writes the entry, or delete the folder"
+                )),
+                LockError::Digest { name, .. } => Some(seal_again(name)),
+                _ => None,
+            },
+            Cause::Sealed { name, .. } | Cause::Plan { name, .. } => Some(seal_again(name)),
             Cause::NoLock { .. } => Some("commit `kernels.lock` beside the sealed kernels; `cargo factory tune` writes both".to_owned()),
             Cause::Gone { name, .. } => Some(seal_again(name)),
         }

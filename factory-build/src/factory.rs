@@ -22,10 +22,7 @@ const KERNELS: &str = "kernels";
 /// What a build script asks for. [`compile`](crate::compile) is `Factory::new().compile()`.
 ///
 /// ```no_run
-/// // build.rs
-/// fn main() {
-///     factory_build::Factory::new().file("src/kernels.rs").kernels_dir("sealed").compile();
-/// }
+/// factory_build::Factory::new().file("src/kernels.rs").kernels_dir("sealed").compile();
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Factory {
@@ -101,7 +98,6 @@ impl Factory {
             for line in error.lines() {
                 build_rs::output::error(&line);
             }
-            #[expect(clippy::exit, reason = "the build script has failed, and cargo shows what was printed")]
             std::process::exit(1);
         }
     }

@@ -65,7 +65,7 @@ impl Kernels {
             return Err(Cause::Locked {
                 folder: shown,
                 lock: lock_file,
-                error: LockError::NoEntry { name: name.to_owned(), key: *key },
+                error: Box::new(LockError::NoEntry { name: name.to_owned(), key: *key }),
             });
         }
         let sealed =
@@ -73,12 +73,12 @@ impl Kernels {
         lock.check(&sealed).map_err(|error| Cause::Locked {
             folder: shown.clone(),
             lock: lock_file,
-            error,
+            error: Box::new(error),
         })?;
         sealed.plan.check_against(spec).map_err(|error| Cause::Plan {
             name: name.to_owned(),
             folder: shown,
-            error,
+            error: Box::new(error),
         })?;
         Ok(Some(sealed))
     }

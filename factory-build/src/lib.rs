@@ -1,10 +1,9 @@
 //! The build script's side of Kernel Factory.
 //!
+//! In `build.rs`:
+//!
 //! ```no_run
-//! // build.rs
-//! fn main() {
-//!     factory_build::compile();
-//! }
+//! factory_build::compile();
 //! ```
 //!
 //! [`compile`] finds every `#[kernel_factory(spec = "…")]` signature of the package, reads the spec, and puts the kernel
