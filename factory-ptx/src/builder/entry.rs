@@ -2,8 +2,8 @@
 
 use super::class::{B32, B64, CLASSES, Class, F32, F64, Pred, Reg, Src};
 use crate::ast::{
-    AddressBase, Function, FunctionDirective, FunctionKind, Guard, Instruction, Item, Linking, Module, Operand, PointerAttribute,
-    Space, Span, Statement, Type, Variable,
+    AddressBase, Function, FunctionDirective, FunctionKind, Guard, Instruction, Item, Linking, Module,
+    Operand, PointerAttribute, Space, Span, Statement, Type, Variable,
 };
 
 /// A label of one [`Entry`].
@@ -18,7 +18,12 @@ impl Label {
 
 /// Builds a module from finished entries.
 pub fn module(version: (u32, u32), target: &str, entries: impl IntoIterator<Item = Vec<Item>>) -> Module {
-    Module { version, target: vec![target.to_owned()], address_size: 64, items: entries.into_iter().flatten().collect() }
+    Module {
+        version,
+        target: vec![target.to_owned()],
+        address_size: 64,
+        items: entries.into_iter().flatten().collect(),
+    }
 }
 
 /// A kernel entry under construction.
@@ -69,7 +74,10 @@ impl Entry {
             (F64::PREFIX, F64::TYPE, self.registers[F64::INDEX]),
         ] {
             if count > 0 {
-                body.push(Statement::Variable(Variable { range: Some(count), ..variable(Space::Reg, ty, name) }));
+                body.push(Statement::Variable(Variable {
+                    range: Some(count),
+                    ..variable(Space::Reg, ty, name)
+                }));
             }
         }
         body.extend(self.declarations.into_iter().map(Statement::Variable));
@@ -108,7 +116,12 @@ impl Entry {
     }
 
     /// Appends an instruction with one fresh result.
-    pub(super) fn result<D: Class>(&mut self, opcode: &str, modifiers: &[&str], sources: impl IntoIterator<Item = Operand>) -> Reg<D> {
+    pub(super) fn result<D: Class>(
+        &mut self,
+        opcode: &str,
+        modifiers: &[&str],
+        sources: impl IntoIterator<Item = Operand>,
+    ) -> Reg<D> {
         let destination = self.register::<D>();
         let mut operands = vec![destination.operand()];
         operands.extend(sources);
@@ -238,7 +251,12 @@ impl Entry {
     }
 
     /// Emits what `part` emits under `@predicate`, or `@!predicate` when `expected` is false.
-    pub fn guarded_with<T>(&mut self, predicate: Reg<Pred>, expected: bool, part: impl FnOnce(&mut Self) -> T) -> T {
+    pub fn guarded_with<T>(
+        &mut self,
+        predicate: Reg<Pred>,
+        expected: bool,
+        part: impl FnOnce(&mut Self) -> T,
+    ) -> T {
         let outer = self.guard.replace(Guard { negated: !expected, register: predicate.name() });
         assert!(outer.is_none(), "guards do not nest");
         let value = part(self);
@@ -256,7 +274,11 @@ impl Entry {
     }
 
     /// A loop tested at its head: `condition` emits the test, `part` the body.
-    pub fn repeat_while(&mut self, condition: impl FnOnce(&mut Self) -> Reg<Pred>, part: impl FnOnce(&mut Self)) {
+    pub fn repeat_while(
+        &mut self,
+        condition: impl FnOnce(&mut Self) -> Reg<Pred>,
+        part: impl FnOnce(&mut Self),
+    ) {
         let head = self.label();
         let end = self.label();
         self.place(head);

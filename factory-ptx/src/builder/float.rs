@@ -102,7 +102,12 @@ impl Entry {
     }
 
     /// `a * b + c`, rounded once.
-    pub fn fma<C: Float>(&mut self, a: impl Into<Src<C>>, b: impl Into<Src<C>>, c: impl Into<Src<C>>) -> Reg<C> {
+    pub fn fma<C: Float>(
+        &mut self,
+        a: impl Into<Src<C>>,
+        b: impl Into<Src<C>>,
+        c: impl Into<Src<C>>,
+    ) -> Reg<C> {
         self.result("fma", &["rn", C::SUFFIX], [a.into().operand(), b.into().operand(), c.into().operand()])
     }
 
@@ -112,7 +117,12 @@ impl Entry {
     }
 
     /// Compares; `comparison` is `eq`, `ne`, `lt`, `le`, `gt`, `ge` or an unordered form (`neu`, `ltu`, …).
-    pub fn setp<C: Float>(&mut self, comparison: &str, a: impl Into<Src<C>>, b: impl Into<Src<C>>) -> Reg<Pred> {
+    pub fn setp<C: Float>(
+        &mut self,
+        comparison: &str,
+        a: impl Into<Src<C>>,
+        b: impl Into<Src<C>>,
+    ) -> Reg<Pred> {
         self.result("setp", &[comparison, C::SUFFIX], [a.into().operand(), b.into().operand()])
     }
 
@@ -122,7 +132,12 @@ impl Entry {
     }
 
     /// `condition ? a : b`
-    pub fn select<C: Float>(&mut self, a: impl Into<Src<C>>, b: impl Into<Src<C>>, condition: Reg<Pred>) -> Reg<C> {
+    pub fn select<C: Float>(
+        &mut self,
+        a: impl Into<Src<C>>,
+        b: impl Into<Src<C>>,
+        condition: Reg<Pred>,
+    ) -> Reg<C> {
         self.result("selp", &[C::SUFFIX], [a.into().operand(), b.into().operand(), condition.operand()])
     }
 
@@ -166,12 +181,22 @@ impl Entry {
     }
 
     /// Packs two values, rounded to nearest even: `format` is `f16x2` or `bf16x2`; `low` goes to the lower half.
-    pub fn pack_half(&mut self, format: &str, low: impl Into<Src<F32>>, high: impl Into<Src<F32>>) -> Reg<B32> {
+    pub fn pack_half(
+        &mut self,
+        format: &str,
+        low: impl Into<Src<F32>>,
+        high: impl Into<Src<F32>>,
+    ) -> Reg<B32> {
         self.result("cvt", &["rn", format, "f32"], [high.into().operand(), low.into().operand()])
     }
 
     /// Packs two values, rounded to nearest even and saturated: `format` is `e4m3x2` or `e5m2x2`; `low` goes to the lower half.
-    pub fn pack_float8(&mut self, format: &str, low: impl Into<Src<F32>>, high: impl Into<Src<F32>>) -> Reg<B16> {
+    pub fn pack_float8(
+        &mut self,
+        format: &str,
+        low: impl Into<Src<F32>>,
+        high: impl Into<Src<F32>>,
+    ) -> Reg<B16> {
         self.result("cvt", &["rn", "satfinite", format, "f32"], [high.into().operand(), low.into().operand()])
     }
 

@@ -117,27 +117,52 @@ impl Entry {
     }
 
     /// Compares signed; `comparison` is `eq`, `ne`, `lt`, `le`, `gt` or `ge`.
-    pub fn setp_s32(&mut self, comparison: &str, a: impl Into<Src<B32>>, b: impl Into<Src<B32>>) -> Reg<Pred> {
+    pub fn setp_s32(
+        &mut self,
+        comparison: &str,
+        a: impl Into<Src<B32>>,
+        b: impl Into<Src<B32>>,
+    ) -> Reg<Pred> {
         self.result("setp", &[comparison, "s32"], [a.into().operand(), b.into().operand()])
     }
 
     /// Compares unsigned; `comparison` is `eq`, `ne`, `lt`, `le`, `gt` or `ge`.
-    pub fn setp_u32(&mut self, comparison: &str, a: impl Into<Src<B32>>, b: impl Into<Src<B32>>) -> Reg<Pred> {
+    pub fn setp_u32(
+        &mut self,
+        comparison: &str,
+        a: impl Into<Src<B32>>,
+        b: impl Into<Src<B32>>,
+    ) -> Reg<Pred> {
         self.result("setp", &[comparison, "u32"], [a.into().operand(), b.into().operand()])
     }
 
     /// Compares signed; `comparison` is `eq`, `ne`, `lt`, `le`, `gt` or `ge`.
-    pub fn setp_s64(&mut self, comparison: &str, a: impl Into<Src<B64>>, b: impl Into<Src<B64>>) -> Reg<Pred> {
+    pub fn setp_s64(
+        &mut self,
+        comparison: &str,
+        a: impl Into<Src<B64>>,
+        b: impl Into<Src<B64>>,
+    ) -> Reg<Pred> {
         self.result("setp", &[comparison, "s64"], [a.into().operand(), b.into().operand()])
     }
 
     /// `condition ? a : b`
-    pub fn select_b32(&mut self, a: impl Into<Src<B32>>, b: impl Into<Src<B32>>, condition: Reg<Pred>) -> Reg<B32> {
+    pub fn select_b32(
+        &mut self,
+        a: impl Into<Src<B32>>,
+        b: impl Into<Src<B32>>,
+        condition: Reg<Pred>,
+    ) -> Reg<B32> {
         self.result("selp", &["b32"], [a.into().operand(), b.into().operand(), condition.operand()])
     }
 
     /// `condition ? a : b`
-    pub fn select_b64(&mut self, a: impl Into<Src<B64>>, b: impl Into<Src<B64>>, condition: Reg<Pred>) -> Reg<B64> {
+    pub fn select_b64(
+        &mut self,
+        a: impl Into<Src<B64>>,
+        b: impl Into<Src<B64>>,
+        condition: Reg<Pred>,
+    ) -> Reg<B64> {
         self.result("selp", &["b64"], [a.into().operand(), b.into().operand(), condition.operand()])
     }
 }

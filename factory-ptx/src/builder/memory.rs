@@ -114,7 +114,13 @@ impl Entry {
     }
 
     /// Loads 1, 2 or 4 elements of global memory into given registers (which a guard may leave as they are).
-    pub fn load_global_into<C: Word>(&mut self, registers: &[Reg<C>], base: Reg<B64>, offset: i64, hint: LoadHint) {
+    pub fn load_global_into<C: Word>(
+        &mut self,
+        registers: &[Reg<C>],
+        base: Reg<B64>,
+        offset: i64,
+        hint: LoadHint,
+    ) {
         let (count, list) = vector(registers);
         let mut words = hint.words();
         words.extend(count);
@@ -135,7 +141,13 @@ impl Entry {
     }
 
     /// Stores 1, 2 or 4 elements to global memory.
-    pub fn store_global_vector<C: Word>(&mut self, base: Reg<B64>, offset: i64, values: &[Reg<C>], hint: &StoreHint) {
+    pub fn store_global_vector<C: Word>(
+        &mut self,
+        base: Reg<B64>,
+        offset: i64,
+        values: &[Reg<C>],
+        hint: &StoreHint,
+    ) {
         let (count, list) = vector(values);
         let mut words = hint.words();
         words.extend(count);
@@ -193,12 +205,24 @@ impl Entry {
     /// Starts an asynchronous copy of 4, 8 or 16 bytes from global to shared memory.
     ///
     /// 16-byte copies go past the first level of the cache; the narrower ones exist only through it.
-    pub fn copy_async(&mut self, shared: Reg<B32>, shared_offset: i64, global: Reg<B64>, offset: i64, bytes: u32, prefetch_128: bool) {
+    pub fn copy_async(
+        &mut self,
+        shared: Reg<B32>,
+        shared_offset: i64,
+        global: Reg<B64>,
+        offset: i64,
+        bytes: u32,
+        prefetch_128: bool,
+    ) {
         let mut words = vec!["async", if bytes == 16 { "cg" } else { "ca" }, "shared", "global"];
         if prefetch_128 {
             words.push("L2::128B");
         }
-        self.emit("cp", &words, vec![at(shared, shared_offset), at(global, offset), Operand::Integer(i128::from(bytes))]);
+        self.emit(
+            "cp",
+            &words,
+            vec![at(shared, shared_offset), at(global, offset), Operand::Integer(i128::from(bytes))],
+        );
     }
 
     /// Closes a group of asynchronous copies.

@@ -17,12 +17,20 @@ impl Entry {
 
     /// The value of the lane whose number differs in the bits of `mask`; every lane of the warp takes part.
     pub fn shuffle_xor(&mut self, value: Reg<B32>, mask: u32) -> Reg<B32> {
-        self.result("shfl", &["sync", "bfly", "b32"], [value.operand(), number(mask), number(31), number(u32::MAX)])
+        self.result(
+            "shfl",
+            &["sync", "bfly", "b32"],
+            [value.operand(), number(mask), number(31), number(u32::MAX)],
+        )
     }
 
     /// As [`Entry::shuffle_xor`] for a single.
     pub fn shuffle_xor_f32(&mut self, value: Reg<F32>, mask: u32) -> Reg<F32> {
-        self.result("shfl", &["sync", "bfly", "b32"], [value.operand(), number(mask), number(31), number(u32::MAX)])
+        self.result(
+            "shfl",
+            &["sync", "bfly", "b32"],
+            [value.operand(), number(mask), number(31), number(u32::MAX)],
+        )
     }
 
     /// Whether the predicate holds in any lane of the warp; every lane takes part.

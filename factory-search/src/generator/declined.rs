@@ -31,7 +31,9 @@ pub enum Reason {
         second: String,
     },
     /// Every size is reduced.
-    #[error("it reduces over `{sizes}`, which leaves no size to spread over blocks: reductions over everything are not lowered")]
+    #[error(
+        "it reduces over `{sizes}`, which leaves no size to spread over blocks: reductions over everything are not lowered"
+    )]
     ReducesEverything {
         /// The reduced sizes.
         sizes: String,

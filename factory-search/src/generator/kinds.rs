@@ -1,6 +1,8 @@
 //! What every node of a program is computed in, how far out of the loops it can stand, and in which pass it is known.
 
-use factory_spec::{BinaryOp, BoundSpec, DType, NodeId, Op, Program, ReduceOp, SizeId, SizeKind, Ty, UnaryOp};
+use factory_spec::{
+    BinaryOp, BoundSpec, DType, NodeId, Op, Program, ReduceOp, SizeId, SizeKind, Ty, UnaryOp,
+};
 
 use super::declined::{Declined, Reason};
 use super::split::Split;
@@ -60,7 +62,8 @@ pub(crate) struct Kinds {
 impl Kinds {
     /// `wide`: sizes may exceed 31 bits.
     pub(crate) fn new(spec: &BoundSpec, program: &Program, split: &Split, wide: bool) -> Kinds {
-        let mut kinds = Kinds { info: Vec::with_capacity(program.nodes.len()), double: false, precise: false, levels: 0 };
+        let mut kinds =
+            Kinds { info: Vec::with_capacity(program.nodes.len()), double: false, precise: false, levels: 0 };
         for node in &program.nodes {
             let info = kinds.of(spec, split, &node.op, node.ty, &node.dims, wide);
             kinds.levels = kinds.levels.max(info.level);
@@ -68,7 +71,8 @@ impl Kinds {
         }
         let tensors = || split.tensors.iter().map(|access| &spec.args[access.arg.index()]);
         let wide_integer_of_float = program.outputs.iter().any(|&(arg, node)| {
-            matches!(spec.args[arg.index()].dtype, DType::I32 | DType::U32 | DType::I64) && kinds[node].kind == Kind::Float
+            matches!(spec.args[arg.index()].dtype, DType::I32 | DType::U32 | DType::I64)
+                && kinds[node].kind == Kind::Float
         });
         kinds.double = tensors().any(|arg| arg.dtype == DType::F64) || wide_integer_of_float;
         kinds.precise = kinds.double || tensors().any(|arg| arg.role.writes() && arg.dtype == DType::F32);
@@ -81,25 +85,39 @@ impl Kinds {
             Scope::Element
         } else if let Op::Arg(arg) = op {
             if spec.args[arg.index()].scalar { Scope::Launch } else { Scope::Row }
-        } else if matches!(op, Op::Reduce { .. }) || !dims.is_empty() || operands.iter().any(|info| info.scope != Scope::Launch) {
+        } else if matches!(op, Op::Reduce { .. })
+            || !dims.is_empty()
+            || operands.iter().any(|info| info.scope != Scope::Launch)
+        {
             Scope::Row
         } else {
             Scope::Launch
         };
-        let level = operands.iter().map(|info| info.level).max().unwrap_or(0) + usize::from(matches!(op, Op::Reduce { .. }));
-        let by_row = dims.iter().any(|size| split.rows.contains(size)) || operands.iter().any(|info| info.by_row);
+        let level = operands.iter().map(|info| info.level).max().unwrap_or(0)
+            + usize::from(matches!(op, Op::Reduce { .. }));
+        let by_row =
+            dims.iter().any(|size| split.rows.contains(size)) || operands.iter().any(|info| info.by_row);
         let interval = if ty == Ty::Bool { None } else { self.interval(spec, split, op, &operands, wide) };
         let kind = match (ty, interval) {
             (Ty::Bool, _) => Kind::Bool,
             (_, None) => Kind::Float,
-            (_, Some((low, high))) if low >= i128::from(i32::MIN) && high <= i128::from(i32::MAX) => Kind::S32,
+            (_, Some((low, high))) if low >= i128::from(i32::MIN) && high <= i128::from(i32::MAX) => {
+                Kind::S32
+            }
             _ => Kind::S64,
         };
         Info { kind, scope, level, by_row, interval }
     }
 
     /// Limits of a value that is an integer by construction.
-    fn interval(&self, spec: &BoundSpec, split: &Split, op: &Op, operands: &[Info], wide: bool) -> Option<(i128, i128)> {
+    fn interval(
+        &self,
+        spec: &BoundSpec,
+        split: &Split,
+        op: &Op,
+        operands: &[Info],
+        wide: bool,
+    ) -> Option<(i128, i128)> {
         let of = |index: usize| operands[index].interval;
         let size_limit = |size: SizeId| -> i128 {
             let limit = match spec.size(size).kind {
@@ -111,11 +129,14 @@ impl Kinds {
         };
         match op {
             Op::Arg(arg) => dtype_interval(spec.args[arg.index()].dtype),
-            Op::Const(value) => (value.fract() == 0.0 && value.abs() < 2f64.powi(53)).then_some((*value as i128, *value as i128)),
+            Op::Const(value) => (value.fract() == 0.0 && value.abs() < 2f64.powi(53))
+                .then_some((*value as i128, *value as i128)),
             Op::Size(size) => Some((0, size_limit(*size))),
             Op::Iota(size) => Some((0, (size_limit(*size) - 1).max(0))),
             Op::Unary(UnaryOp::Neg, _) => of(0).map(|(low, high)| (-high, -low)),
-            Op::Unary(UnaryOp::Abs, _) => of(0).map(|(low, high)| (if low > 0 { low } else { 0 }, high.abs().max(low.abs()))),
+            Op::Unary(UnaryOp::Abs, _) => {
+                of(0).map(|(low, high)| (if low > 0 { low } else { 0 }, high.abs().max(low.abs())))
+            }
             Op::Unary(UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Round, _) => of(0),
             Op::Unary(..) => None,
             Op::Binary(op, ..) => {
@@ -130,7 +151,9 @@ impl Kinds {
                     BinaryOp::Min => Some((a.min(c), b.min(d))),
                     BinaryOp::Max => Some((a.max(c), b.max(d))),
                     // A remainder by zero is NaN, which an integer cannot be.
-                    BinaryOp::Rem if c > 0 => Some((if a < 0 { (1 - d).max(a) } else { 0 }, if b > 0 { (d - 1).min(b) } else { 0 })),
+                    BinaryOp::Rem if c > 0 => {
+                        Some((if a < 0 { (1 - d).max(a) } else { 0 }, if b > 0 { (d - 1).min(b) } else { 0 }))
+                    }
                     _ => None,
                 }
             }
@@ -146,7 +169,12 @@ impl Kinds {
                 Some(of(0).map_or((low, high), |(a, b)| (a.clamp(low, high), b.clamp(low, high))))
             }
             Op::Reduce { op, over, .. } => {
-                let limit = split.columns.iter().filter(|size| over.contains(size)).map(|&size| size_limit(size)).product::<i128>();
+                let limit = split
+                    .columns
+                    .iter()
+                    .filter(|size| over.contains(size))
+                    .map(|&size| size_limit(size))
+                    .product::<i128>();
                 match op {
                     ReduceOp::ArgMin | ReduceOp::ArgMax => Some((0, (limit - 1).max(0))),
                     ReduceOp::Sum => of(0).map(|(low, high)| {
@@ -188,13 +216,23 @@ pub(crate) fn dtype_interval(dtype: DType) -> Option<(i128, i128)> {
 
 impl Kinds {
     /// Declines reductions of integers that have no value where nothing is reduced.
-    pub(crate) fn check_empty(&self, spec: &BoundSpec, program: &Program, split: &Split) -> Result<(), Declined> {
+    pub(crate) fn check_empty(
+        &self,
+        spec: &BoundSpec,
+        program: &Program,
+        split: &Split,
+    ) -> Result<(), Declined> {
         let may_be_empty = split.columns.iter().any(|&size| super::variant::bounds(spec, size).0 == 0);
         for node in &program.nodes {
             let Op::Reduce { op, input, .. } = node.op else { continue };
             let integer = matches!(self[input].kind, Kind::S32 | Kind::S64);
             if may_be_empty && integer && matches!(op, ReduceOp::Min | ReduceOp::Max) {
-                let sizes = split.columns.iter().map(|&size| spec.size(size).name.as_str()).collect::<Vec<_>>().join(", ");
+                let sizes = split
+                    .columns
+                    .iter()
+                    .map(|&size| spec.size(size).name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ");
                 return Err(Declined::at(Reason::EmptyReduction { op: op.name(), sizes }, node.span));
             }
         }

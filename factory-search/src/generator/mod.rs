@@ -52,7 +52,9 @@ pub struct Space<'a> {
 impl<'a> Space<'a> {
     /// Looks at the program; declines it, with the reason and its place, when it cannot be lowered.
     pub fn new(spec: &'a BoundSpec) -> Result<Space<'a>, Declined> {
-        let Reference::Program(program) = &spec.reference else { return Err(Declined::whole(Reason::CReference)) };
+        let Reference::Program(program) = &spec.reference else {
+            return Err(Declined::whole(Reason::CReference));
+        };
         let split = Split::new(spec, program)?;
         let kinds = Kinds::new(spec, program, &split, false);
         let wide_kinds = Kinds::new(spec, program, &split, true);
@@ -91,7 +93,14 @@ impl<'a> Space<'a> {
             tunables: config.tunables(),
             arch,
             ptx: module.to_string(),
-            variant: variant::variant(self.spec, &self.split, config, &entry, lowered.params, lowered.shared_bytes),
+            variant: variant::variant(
+                self.spec,
+                &self.split,
+                config,
+                &entry,
+                lowered.params,
+                lowered.shared_bytes,
+            ),
         }
     }
 }

@@ -120,9 +120,12 @@ impl Space<'_> {
             return refuse("the threads' chunks cover at most 2^30 columns");
         }
         if reduces {
-            let whole = config.threads.is_multiple_of(32) || (config.threads < 32 && config.threads.is_power_of_two());
+            let whole = config.threads.is_multiple_of(32)
+                || (config.threads < 32 && config.threads.is_power_of_two());
             if !whole || !config.block().is_multiple_of(32) {
-                return refuse("the threads of a row are whole warps, or a power of two of one warp; a block is whole warps");
+                return refuse(
+                    "the threads of a row are whole warps, or a power of two of one warp; a block is whole warps",
+                );
             }
             if config.threads > 32 && config.rows > 15 {
                 return refuse("there are named barriers for 15 rows");
@@ -134,10 +137,14 @@ impl Space<'_> {
         if config.cluster > 1 && (!reduces || config.rows > 1 || !config.threads.is_multiple_of(32)) {
             return refuse("a cluster shares one row, with whole warps");
         }
-        if config.stages == 0 || (config.stages > 1 && (config.keep != Keep::Shared || config.persistent.is_none())) {
+        if config.stages == 0
+            || (config.stages > 1 && (config.keep != Keep::Shared || config.persistent.is_none()))
+        {
             return refuse("several stages need shared memory and a persistent grid");
         }
-        if config.weights == Weights::Resident && (config.persistent.is_none() || config.keep == Keep::Reread || !reduces) {
+        if config.weights == Weights::Resident
+            && (config.persistent.is_none() || config.keep == Keep::Reread || !reduces)
+        {
             return refuse("resident weights need a persistent grid and a row that is kept");
         }
         if config.persistent.is_some() && !reduces {
@@ -198,7 +205,10 @@ impl Space<'_> {
         let several_passes = self.kinds.levels > 1 || !self.stores_only_rows();
         let has_weights = traffic.weights > 0;
         for cluster in [1u32, 2, 4, 8, 16] {
-            if cluster > 1 && (columns * u64::from(traffic.rows.max(1)) < 8192 * u64::from(cluster) || (cluster == 16 && columns < 131_072)) {
+            if cluster > 1
+                && (columns * u64::from(traffic.rows.max(1)) < 8192 * u64::from(cluster)
+                    || (cluster == 16 && columns < 131_072))
+            {
                 continue;
             }
             let share = units.div_ceil(u64::from(cluster));
@@ -242,7 +252,15 @@ impl Space<'_> {
     }
 
     /// The other choices for one division of a row among threads.
-    fn row_choices(&self, arch: Arch, rows: u64, base: &Config, several_passes: bool, has_weights: bool, found: &mut Vec<Config>) {
+    fn row_choices(
+        &self,
+        arch: Arch,
+        rows: u64,
+        base: &Config,
+        several_passes: bool,
+        has_weights: bool,
+        found: &mut Vec<Config>,
+    ) {
         let streaming = StoreHint { priority: Priority::Streaming };
         let mut kept = vec![Keep::Packed];
         if several_passes {
@@ -316,9 +334,17 @@ impl Space<'_> {
             if !self.split.reduces {
                 found.push(Config::plain(vector, 256, 1, 1));
             } else {
-                for (threads, rows, chunks) in
-                    [(8, 16, 1), (32, 4, 1), (32, 4, 2), (64, 2, 2), (128, 1, 2), (256, 1, 2), (512, 1, 2), (1024, 1, 2), (1024, 1, 4)]
-                {
+                for (threads, rows, chunks) in [
+                    (8, 16, 1),
+                    (32, 4, 1),
+                    (32, 4, 2),
+                    (64, 2, 2),
+                    (128, 1, 2),
+                    (256, 1, 2),
+                    (512, 1, 2),
+                    (1024, 1, 2),
+                    (1024, 1, 4),
+                ] {
                     found.push(Config::plain(vector, threads, rows, chunks));
                 }
                 found.push(Config { keep: Keep::Reread, ..Config::plain(vector, 1024, 1, 2) });
@@ -333,7 +359,8 @@ impl Space<'_> {
 
     /// The configuration that serves every size.
     pub(super) fn fallback_config(&self) -> Config {
-        let mut config = if self.split.reduces { Config::plain(1, 128, 1, 2) } else { Config::plain(1, 256, 1, 1) };
+        let mut config =
+            if self.split.reduces { Config::plain(1, 128, 1, 2) } else { Config::plain(1, 256, 1, 1) };
         config.keep = if self.split.reduces { Keep::Reread } else { Keep::Packed };
         config.wide = true;
         config

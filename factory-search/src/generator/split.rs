@@ -63,7 +63,9 @@ impl Split {
         if program.outputs.is_empty() {
             return Err(Declined::whole(Reason::NoOutputs));
         }
-        let names = |sizes: &[SizeId]| sizes.iter().map(|&size| spec.size(size).name.as_str()).collect::<Vec<_>>().join(", ");
+        let names = |sizes: &[SizeId]| {
+            sizes.iter().map(|&size| spec.size(size).name.as_str()).collect::<Vec<_>>().join(", ")
+        };
         let reduced = reduced_sizes(spec, program)?;
         let reduces = reduced.is_some();
         let used = used_tensors(spec, program);
@@ -84,7 +86,10 @@ impl Split {
                     let arg = &spec.args[arg.index()];
                     let held = over.iter().filter(|size| arg.shape.contains(size)).count();
                     if held != 0 && held != over.len() {
-                        return Err(Declined::at(Reason::PartialOutput { sizes: names(&order), arg: arg.name.clone() }, span));
+                        return Err(Declined::at(
+                            Reason::PartialOutput { sizes: names(&order), arg: arg.name.clone() },
+                            span,
+                        ));
                     }
                 }
                 order
@@ -94,9 +99,13 @@ impl Split {
 
         let rows = row_sizes(spec, program, &used, &columns);
         if let Some((over, node)) = &reduced {
-            let keeps_columns = program.outputs.iter().any(|(arg, _)| spec.args[arg.index()].shape.ends_with(&columns));
+            let keeps_columns =
+                program.outputs.iter().any(|(arg, _)| spec.args[arg.index()].shape.ends_with(&columns));
             if rows.is_empty() && (over.len() > 1 || !keeps_columns) {
-                return Err(Declined::at(Reason::ReducesEverything { sizes: names(&columns) }, program.node(*node).span));
+                return Err(Declined::at(
+                    Reason::ReducesEverything { sizes: names(&columns) },
+                    program.node(*node).span,
+                ));
             }
         }
         let mut split = Split { rows, columns, tensors: Vec::new(), reduces };
@@ -158,7 +167,8 @@ impl Split {
         } else {
             Across::Scattered(strides(&self.rows))
         };
-        let missing = (0..self.rows.len()).filter(|&position| !shape.contains(&self.rows[position])).collect();
+        let missing =
+            (0..self.rows.len()).filter(|&position| !shape.contains(&self.rows[position])).collect();
         Access { arg, along, across, missing }
     }
 }
@@ -196,7 +206,9 @@ fn reduced_sizes(spec: &BoundSpec, program: &Program) -> Result<Option<(Vec<Size
             None => found = Some((over, NodeId(index as u32))),
             Some((first, _)) if *first == over => {}
             Some((first, _)) => {
-                let names = |sizes: &[SizeId]| sizes.iter().map(|&size| spec.size(size).name.as_str()).collect::<Vec<_>>().join(", ");
+                let names = |sizes: &[SizeId]| {
+                    sizes.iter().map(|&size| spec.size(size).name.as_str()).collect::<Vec<_>>().join(", ")
+                };
                 let reason = Reason::DifferentReductions { first: names(first), second: names(&over) };
                 return Err(Declined::at(reason, node.span));
             }
@@ -221,7 +233,10 @@ fn column_order(spec: &BoundSpec, used: &[ArgId], over: &[SizeId]) -> Vec<SizeId
     used.iter()
         .map(|arg| &spec.args[arg.index()].shape)
         .find(|shape| over.iter().all(|size| shape.contains(size)))
-        .map_or_else(|| over.to_vec(), |shape| shape.iter().copied().filter(|size| over.contains(size)).collect())
+        .map_or_else(
+            || over.to_vec(),
+            |shape| shape.iter().copied().filter(|size| over.contains(size)).collect(),
+        )
 }
 
 /// Without reductions: the longest inner part of the largest output that every tensor has whole and innermost, or lacks.

@@ -44,11 +44,15 @@ impl Value {
     pub(super) fn float(self, e: &mut Entry, floats: Floats) -> Value {
         match (self, floats.double) {
             (Value::F32(_), false) | (Value::F64(_), true) => self,
-            (Value::F32(Src::Immediate(bits)), true) => Value::F64(Src::from(f64::from(f32::from_bits(bits as u32)))),
+            (Value::F32(Src::Immediate(bits)), true) => {
+                Value::F64(Src::from(f64::from(f32::from_bits(bits as u32))))
+            }
             (Value::F32(a), true) => Value::F64(e.f64_from_f32(a).into()),
             (Value::F64(Src::Immediate(bits)), false) => Value::F32(Src::from(f64::from_bits(bits) as f32)),
             (Value::F64(a), false) => Value::F32(e.f32_from_f64(a).into()),
-            (Value::S32(Src::Immediate(bits)), _) => Value::constant(f64::from(bits as u32 as i32), Kind::Float, floats),
+            (Value::S32(Src::Immediate(bits)), _) => {
+                Value::constant(f64::from(bits as u32 as i32), Kind::Float, floats)
+            }
             (Value::S64(Src::Immediate(bits)), _) => Value::constant(bits as i64 as f64, Kind::Float, floats),
             (Value::S32(a), false) => Value::F32(e.f32_from_s32(a).into()),
             (Value::S32(a), true) => Value::F64(e.f64_from_s32(a).into()),
@@ -65,7 +69,9 @@ impl Value {
             (Kind::Float, _) => self.float(e, floats),
             (Kind::S32, Value::S64(Src::Immediate(bits))) => Value::S32(Src::from(bits as i64 as i32)),
             (Kind::S32, Value::S64(a)) => Value::S32(e.u32_from_u64(a).into()),
-            (Kind::S64, Value::S32(Src::Immediate(bits))) => Value::S64(Src::from(i64::from(bits as u32 as i32))),
+            (Kind::S64, Value::S32(Src::Immediate(bits))) => {
+                Value::S64(Src::from(i64::from(bits as u32 as i32)))
+            }
             (Kind::S64, Value::S32(a)) => Value::S64(e.s64_from_s32(a).into()),
             (Kind::S32, Value::Bool(p)) => Value::S32(e.select_b32(1, 0, p).into()),
             (Kind::S64, Value::Bool(p)) => Value::S64(e.select_b64(1i64, 0i64, p).into()),

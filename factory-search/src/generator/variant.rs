@@ -48,10 +48,16 @@ pub(super) fn condition(spec: &BoundSpec, split: &Split, config: &Config) -> Siz
         for size in split.rows.iter().chain(&split.columns) {
             let single = split.columns.as_slice() == [*size] && bounded;
             if !single && bounds(spec, *size).1.is_none_or(|max| max > NARROW) {
-                clauses.push(SizeExpr::size(spec.size(*size).name.clone()).le(SizeExpr::constant(NARROW as i64)));
+                clauses.push(
+                    SizeExpr::size(spec.size(*size).name.clone()).le(SizeExpr::constant(NARROW as i64)),
+                );
             }
         }
-        if split.columns.len() > 1 && split.reduces && !bounded && product_max(spec, &split.columns).is_none_or(|max| max > NARROW) {
+        if split.columns.len() > 1
+            && split.reduces
+            && !bounded
+            && product_max(spec, &split.columns).is_none_or(|max| max > NARROW)
+        {
             clauses.push(columns.le(SizeExpr::constant(NARROW as i64)));
         }
         // Row groups, times the cluster, must fit the grid.
@@ -92,7 +98,11 @@ pub(super) fn variant(
         [groups, one.clone(), one]
     } else {
         let mut tiles = columns.ceil_div(SizeExpr::constant(config.capacity() as i64));
-        if split.tensors.iter().any(|access| access.along == Along::Same && spec.args[access.arg.index()].role.writes()) {
+        if split
+            .tensors
+            .iter()
+            .any(|access| access.along == Along::Same && spec.args[access.arg.index()].role.writes())
+        {
             tiles = tiles.max(SizeExpr::constant(1));
         }
         [tiles, groups.min(SizeExpr::constant(65_535)), one]

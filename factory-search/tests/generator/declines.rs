@@ -51,7 +51,11 @@ fn spec_text_line(spec: &BoundSpec, start: &str) -> usize {
 
 #[test]
 fn reductions_over_different_sizes() {
-    let spec = spec("m 1 - 1, h 1 - 1, d 1 - 1", "x f32 m h d, >y f32 m, >z f32 m h", "z = sum(x, d)\ny = sum(x, h, d)");
+    let spec = spec(
+        "m 1 - 1, h 1 - 1, d 1 - 1",
+        "x f32 m h d, >y f32 m, >z f32 m h",
+        "z = sum(x, d)\ny = sum(x, h, d)",
+    );
     let (reason, _) = declined(&spec);
     assert!(matches!(reason, Reason::DifferentReductions { .. }), "{reason}");
 }

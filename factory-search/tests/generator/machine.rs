@@ -35,7 +35,9 @@ fn check_claimed(spec: &BoundSpec, candidate: &Candidate, case: &Case) -> Result
     let mut buffers: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
     for (index, arg) in spec.args.iter().enumerate() {
         let id = factory_spec::ArgId(index as u32);
-        let bytes = inputs.bytes(spec, id).unwrap_or_else(|| vec![0xa5; spec.elements(arg, &case.sizes) * arg.dtype.size()]);
+        let bytes = inputs
+            .bytes(spec, id)
+            .unwrap_or_else(|| vec![0xa5; spec.elements(arg, &case.sizes) * arg.dtype.size()]);
         buffers.insert(&arg.name, bytes);
     }
     let launch = &candidate.variant.launches[0];
@@ -62,11 +64,18 @@ fn check_claimed(spec: &BoundSpec, candidate: &Candidate, case: &Case) -> Result
             let bytes = match plan {
                 ParamPlan::Pointer { arg } => addresses[arg.as_str()].to_le_bytes().to_vec(),
                 ParamPlan::Scalar { arg } => scalars[arg.as_str()].clone(),
-                ParamPlan::Size { value: expression, .. } => value(spec, &case.sizes, expression).to_le_bytes().to_vec(),
+                ParamPlan::Size { value: expression, .. } => {
+                    value(spec, &case.sizes, expression).to_le_bytes().to_vec()
+                }
                 ParamPlan::Scratch { .. } => return Err("the generator asks for no scratch".to_owned()),
             };
             if bytes.len() != layout.size {
-                return Err(format!("parameter `{}` has {} bytes, not {}", layout.name, layout.size, bytes.len()));
+                return Err(format!(
+                    "parameter `{}` has {} bytes, not {}",
+                    layout.name,
+                    layout.size,
+                    bytes.len()
+                ));
             }
             params[layout.offset..layout.offset + layout.size].copy_from_slice(&bytes);
         }
@@ -93,7 +102,9 @@ fn check_claimed(spec: &BoundSpec, candidate: &Candidate, case: &Case) -> Result
         }
     }
     let actual: Vec<&[u8]> = spec.outputs().map(|(_, arg)| buffers[arg.name.as_str()].as_slice()).collect();
-    compare(spec, case, &expected, &actual, &tolerances).map(|_| ()).map_err(|mismatch| format!("wrong: {mismatch}"))
+    compare(spec, case, &expected, &actual, &tolerances)
+        .map(|_| ())
+        .map_err(|mismatch| format!("wrong: {mismatch}"))
 }
 
 /// A sample of the space: every so many, and one of each choice that the rest might miss.
@@ -102,7 +113,14 @@ fn sample(configurations: Vec<Config>, count: usize) -> Vec<Config> {
     let mut seen = std::collections::BTreeSet::new();
     let mut chosen = Vec::new();
     for (index, config) in configurations.into_iter().enumerate() {
-        let kind = (config.keep, config.weights, config.persistent.is_some(), config.stages, config.cluster, config.exact);
+        let kind = (
+            config.keep,
+            config.weights,
+            config.persistent.is_some(),
+            config.stages,
+            config.cluster,
+            config.exact,
+        );
         if index % step == 0 || seen.insert(kind) {
             chosen.push(config);
         }
@@ -114,7 +132,8 @@ fn sample(configurations: Vec<Config>, count: usize) -> Vec<Config> {
 fn cases(spec: &BoundSpec) -> Vec<Case> {
     let all = draw_cases(spec, 7);
     let own = spec.correct.cases.len();
-    let small = |case: &Case| spec.args.iter().map(|arg| spec.elements(arg, &case.sizes)).sum::<usize>() <= 20_000;
+    let small =
+        |case: &Case| spec.args.iter().map(|arg| spec.elements(arg, &case.sizes)).sum::<usize>() <= 20_000;
     let (own, drawn) = all.split_at(own.min(all.len()));
     own.iter().chain(drawn.iter().filter(|case| small(case)).take(6)).cloned().collect()
 }
@@ -141,10 +160,20 @@ fn check_programs(part: usize, parts: usize) {
             let fallback = candidate.id.ends_with("_wide");
             for case in &cases {
                 match check(&spec, candidate, case) {
-                    None => assert!(!fallback, "{}: the fallback serves every size, and not {}", program.name, case.describe(&spec)),
+                    None => assert!(
+                        !fallback,
+                        "{}: the fallback serves every size, and not {}",
+                        program.name,
+                        case.describe(&spec)
+                    ),
                     Some(Ok(())) => runs += 1,
                     Some(Err(error)) => {
-                        failures.push(format!("{} {} at {}: {error}", program.name, candidate.id, case.describe(&spec)));
+                        failures.push(format!(
+                            "{} {} at {}: {error}",
+                            program.name,
+                            candidate.id,
+                            case.describe(&spec)
+                        ));
                         // One failure of a candidate says enough.
                         break;
                     }
@@ -152,7 +181,12 @@ fn check_programs(part: usize, parts: usize) {
             }
         }
     }
-    assert!(failures.is_empty(), "{} failures, {runs} runs were right:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} failures, {runs} runs were right:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
     assert!(runs > 0);
 }
 

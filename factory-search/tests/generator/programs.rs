@@ -110,7 +110,8 @@ pub(crate) fn spec_text(program: &Program) -> String {
     for size in program.sizes.split(',') {
         let words: Vec<&str> = size.split_whitespace().collect();
         let max = if words[2] == "-" { String::new() } else { format!("max = {}, ", words[2]) };
-        writeln!(text, "{} = {{ min = {}, {max}multiple_of = {} }}", words[0], words[1], words[3]).expect("strings grow");
+        writeln!(text, "{} = {{ min = {}, {max}multiple_of = {} }}", words[0], words[1], words[3])
+            .expect("strings grow");
     }
     for arg in program.args.split(',') {
         let words: Vec<&str> = arg.split_whitespace().collect();
@@ -120,24 +121,30 @@ pub(crate) fn spec_text(program: &Program) -> String {
             ("$", name) => (name, "values = [1e-5]\n", true),
             _ => (words[0], "", false),
         };
-        writeln!(text, "\n[[arg]]\nname = \"{name}\"\ndtype = \"{}\"\n{role}", words[1]).expect("strings grow");
+        writeln!(text, "\n[[arg]]\nname = \"{name}\"\ndtype = \"{}\"\n{role}", words[1])
+            .expect("strings grow");
         if !scalar {
             let sizes: Vec<String> = words[2..].iter().map(|size| format!("\"{size}\"")).collect();
             writeln!(text, "shape = [{}]", sizes.join(", ")).expect("strings grow");
         }
     }
-    let names: Vec<&str> = program.sizes.split(',').filter_map(|size| size.split_whitespace().next()).collect();
+    let names: Vec<&str> =
+        program.sizes.split(',').filter_map(|size| size.split_whitespace().next()).collect();
     let tables: Vec<String> = program
         .cases
         .iter()
         .map(|case| {
-            let entries: Vec<String> = names.iter().zip(*case).map(|(name, value)| format!("{name} = {value}")).collect();
+            let entries: Vec<String> =
+                names.iter().zip(*case).map(|(name, value)| format!("{name} = {value}")).collect();
             format!("{{ {} }}", entries.join(", "))
         })
         .collect();
     let list = tables.join(", ");
-    let text = format!("{text}\n[reference]\nprogram = '''\n{}\n'''\n\n[correct]\ncases = [{list}]\n", program.text);
-    format!("{text}\n[better]\nminimize = \"time\"\nover = [{list}]\n\n[targets]\narch = [\"sm_90\", \"sm_100\"]\n")
+    let text =
+        format!("{text}\n[reference]\nprogram = '''\n{}\n'''\n\n[correct]\ncases = [{list}]\n", program.text);
+    format!(
+        "{text}\n[better]\nminimize = \"time\"\nover = [{list}]\n\n[targets]\narch = [\"sm_90\", \"sm_100\"]\n"
+    )
 }
 
 /// The spec, bound.
@@ -147,6 +154,7 @@ pub(crate) fn bound(program: &Program) -> BoundSpec {
 
 /// A spec from TOML, bound.
 pub(crate) fn bind(name: &str, text: &str) -> BoundSpec {
-    let spec = Spec::parse(Path::new(&format!("{name}.toml")), text).unwrap_or_else(|error| panic!("{name}: {error}\n{text}"));
+    let spec = Spec::parse(Path::new(&format!("{name}.toml")), text)
+        .unwrap_or_else(|error| panic!("{name}: {error}\n{text}"));
     spec.bind(&BTreeMap::new()).unwrap_or_else(|error| panic!("{name}: {error}"))
 }

@@ -31,12 +31,19 @@ impl Lowering<'_> {
                     self.integer64(info.kind, |lowering| lowering.size64(&size))
                 }
                 Op::Iota(size) => {
-                    let index = self.source.split.rows.iter().position(|&row| row == size).expect("a row index is along a row size");
+                    let index = self
+                        .source
+                        .split
+                        .rows
+                        .iter()
+                        .position(|&row| row == size)
+                        .expect("a row index is along a row size");
                     let index = self.position.indices[index];
                     self.integer64(info.kind, |_| index.into())
                 }
                 _ => {
-                    let operands = node.op.operands().iter().map(|operand| self.known_value(*operand)).collect();
+                    let operands =
+                        node.op.operands().iter().map(|operand| self.known_value(*operand)).collect();
                     self.apply(id, operands)
                 }
             };
@@ -45,7 +52,11 @@ impl Lowering<'_> {
         self.prepare_divisors(scope, level);
     }
 
-    fn integer64(&mut self, kind: Kind, value: impl FnOnce(&mut Self) -> Src<factory_ptx::builder::B64>) -> Value {
+    fn integer64(
+        &mut self,
+        kind: Kind,
+        value: impl FnOnce(&mut Self) -> Src<factory_ptx::builder::B64>,
+    ) -> Value {
         let value = Value::S64(value(self));
         value.to(&mut self.e, if kind == Kind::S32 { Kind::S32 } else { Kind::S64 }, self.floats)
     }
@@ -66,7 +77,11 @@ impl Lowering<'_> {
         for (index, node) in program.nodes.iter().enumerate() {
             let Op::Binary(BinaryOp::Div, _, divisor) = node.op else { continue };
             let (own, of) = (self.source.kinds.info[index], self.source.kinds[divisor]);
-            if own.scope != Scope::Element || of.scope != scope || of.level != level || self.divisors.contains_key(&divisor) {
+            if own.scope != Scope::Element
+                || of.scope != scope
+                || of.level != level
+                || self.divisors.contains_key(&divisor)
+            {
                 continue;
             }
             let value = self.known_value(divisor).float(&mut self.e, self.floats);
@@ -118,11 +133,16 @@ impl Lowering<'_> {
             },
             Op::Iota(size) => {
                 let index = self.source.split.columns.iter().position(|&column| column == size);
-                let index = self.column_index(index.expect("an element's index is along a column size"), chunk, element);
+                let index = self.column_index(
+                    index.expect("an element's index is along a column size"),
+                    chunk,
+                    element,
+                );
                 self.integer64(info.kind, |_| index.into())
             }
             _ => {
-                let operands = node.op.operands().iter().map(|operand| self.element(*operand, chunk, element)).collect();
+                let operands =
+                    node.op.operands().iter().map(|operand| self.element(*operand, chunk, element)).collect();
                 self.apply(id, operands)
             }
         };
@@ -152,7 +172,8 @@ impl Lowering<'_> {
                     && let Some(&(first, second)) = self.divisors.get(&b)
                 {
                     let a = operands[0].float(&mut self.e, floats).f32(&mut self.e);
-                    let scaled = if matches!(first, Src::Immediate(bits) if bits == u64::from(1f32.to_bits())) {
+                    let scaled = if matches!(first, Src::Immediate(bits) if bits == u64::from(1f32.to_bits()))
+                    {
                         a
                     } else {
                         self.e.mul(a, first)
@@ -203,7 +224,9 @@ impl Lowering<'_> {
                 };
                 value.to(&mut self.e, info.kind, floats)
             }
-            Op::Arg(_) | Op::Const(_) | Op::Size(_) | Op::Iota(_) | Op::Reduce { .. } => unreachable!("leaves have no operands"),
+            Op::Arg(_) | Op::Const(_) | Op::Size(_) | Op::Iota(_) | Op::Reduce { .. } => {
+                unreachable!("leaves have no operands")
+            }
         }
     }
 
@@ -222,7 +245,9 @@ impl Lowering<'_> {
         let whole = [2, 3, 4].into_iter().find(|&whole| f64::from(whole) == constant);
         match (base, whole) {
             (_, None) if constant == 1.0 => Some(base),
-            (_, None) if constant == -1.0 => Some(value::unary(&mut self.e, UnaryOp::Recip, base, self.floats)),
+            (_, None) if constant == -1.0 => {
+                Some(value::unary(&mut self.e, UnaryOp::Recip, base, self.floats))
+            }
             (Value::F32(base), Some(whole)) => Some(Value::F32(power(&mut self.e, base, whole))),
             (Value::F64(base), Some(whole)) => Some(Value::F64(power(&mut self.e, base, whole))),
             _ => None,

@@ -36,7 +36,12 @@ impl Partial {
             ReduceOp::Max | ReduceOp::Any => both(e, BinaryOp::Max),
             _ => {
                 // b is taken where it is better, or equal and further left. NaN is neither.
-                let better = value::compare(e, if self.op == ReduceOp::ArgMax { CompareOp::Gt } else { CompareOp::Lt }, b[0], a[0]);
+                let better = value::compare(
+                    e,
+                    if self.op == ReduceOp::ArgMax { CompareOp::Gt } else { CompareOp::Lt },
+                    b[0],
+                    a[0],
+                );
                 let equal = value::compare(e, CompareOp::Eq, b[0], a[0]);
                 let left = value::compare(e, CompareOp::Lt, b[1], a[1]);
                 let equal_left = e.and_pred(equal, left);
@@ -50,7 +55,9 @@ impl Partial {
 impl Lowering<'_> {
     /// The neutral partial result of a reduction.
     pub(super) fn partial(&mut self, node: NodeId) -> Partial {
-        let Op::Reduce { op, input, .. } = self.source.program.node(node).op else { unreachable!("partial results are of reductions") };
+        let Op::Reduce { op, input, .. } = self.source.program.node(node).op else {
+            unreachable!("partial results are of reductions")
+        };
         let (own, of) = (self.source.kinds[node], self.source.kinds[input]);
         let kind = match (op, of.kind) {
             (ReduceOp::Any | ReduceOp::All, _) => Kind::S32,
@@ -64,7 +71,11 @@ impl Lowering<'_> {
             match kind {
                 Kind::S32 => Value::S32(Src::from(if least { i32::MIN } else { i32::MAX })),
                 Kind::S64 => Value::S64(Src::from(if least { i64::MIN } else { i64::MAX })),
-                _ => Value::constant(if least { f64::NEG_INFINITY } else { f64::INFINITY }, Kind::Float, self.floats),
+                _ => Value::constant(
+                    if least { f64::NEG_INFINITY } else { f64::INFINITY },
+                    Kind::Float,
+                    self.floats,
+                ),
             }
         };
         let first = match op {
@@ -145,7 +156,8 @@ impl Lowering<'_> {
         while distance > 0 {
             for partial in partials.iter_mut() {
                 let words = to_words(&mut self.e, &partial.values);
-                let other: Vec<Reg<B32>> = words.iter().map(|&word| self.e.shuffle_xor(word, distance)).collect();
+                let other: Vec<Reg<B32>> =
+                    words.iter().map(|&word| self.e.shuffle_xor(word, distance)).collect();
                 let other = from_words(&mut self.e, &partial.values, &other);
                 partial.values = partial.combine(&mut self.e, &partial.values, &other, floats);
             }
@@ -156,13 +168,17 @@ impl Lowering<'_> {
     /// Combines over the warps of a row: each writes its part to shared memory (of every block of the cluster), all read.
     fn through_shared(&mut self, partials: &mut [Partial], slots: u32) {
         let config = self.config();
-        let words: Vec<Vec<Reg<B32>>> = partials.iter().map(|partial| to_words(&mut self.e, &partial.values)).collect();
+        let words: Vec<Vec<Reg<B32>>> =
+            partials.iter().map(|partial| to_words(&mut self.e, &partial.values)).collect();
         let count: u32 = words.iter().map(|words| words.len() as u32).sum();
         let row_bytes = count * slots * 4;
         let buffer_bytes = row_bytes * config.rows;
         let doubled = self.looping() && self.passes_with_exchange() == 1;
-        let mut base =
-            self.e.shared_array(&format!("exchange_{}", self.exchanges), if doubled { 2 * buffer_bytes } else { buffer_bytes }, 16);
+        let mut base = self.e.shared_array(
+            &format!("exchange_{}", self.exchanges),
+            if doubled { 2 * buffer_bytes } else { buffer_bytes },
+            16,
+        );
         self.exchanges += 1;
         if config.rows > 1 {
             base = self.e.mad_lo_s32(self.row_in_block, row_bytes as i32, base);
@@ -286,7 +302,8 @@ impl Lowering<'_> {
             for start in (0..slots).step_by(32) {
                 let mut loaded = Vec::new();
                 let partly = start + 32 > slots;
-                let has: Option<Reg<Pred>> = partly.then(|| self.e.setp_s32("lt", lane, (slots - start) as i32));
+                let has: Option<Reg<Pred>> =
+                    partly.then(|| self.e.setp_s32("lt", lane, (slots - start) as i32));
                 for word in 0..words {
                     let offset = i64::from(((position + word) * slots + start) * 4);
                     loaded.push(match has {
@@ -300,7 +317,11 @@ impl Lowering<'_> {
                 }
                 let mut part = from_words(&mut self.e, &partial.values, &loaded);
                 if let Some(has) = has {
-                    part = part.iter().zip(&neutral).map(|(&part, &none)| value::select(&mut self.e, has, part, none)).collect();
+                    part = part
+                        .iter()
+                        .zip(&neutral)
+                        .map(|(&part, &none)| value::select(&mut self.e, has, part, none))
+                        .collect();
                 }
                 sum = Some(match sum {
                     None => part,

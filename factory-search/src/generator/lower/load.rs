@@ -87,7 +87,8 @@ impl Lowering<'_> {
             let half = if zeroed { self.e.copy::<B16>(0u16) } else { self.e.register() };
             return Raw::Half(half);
         }
-        let words = (0..bytes / 4).map(|_| if zeroed { self.e.copy::<B32>(0) } else { self.e.register() }).collect();
+        let words =
+            (0..bytes / 4).map(|_| if zeroed { self.e.copy::<B32>(0) } else { self.e.register() }).collect();
         Raw::Words(words)
     }
 
@@ -118,13 +119,19 @@ impl Lowering<'_> {
         if let Some(raw) = self.raw.get(&(arg, chunk)) {
             return raw.clone();
         }
-        let raw = if self.is_staged(arg) { self.load_shared(arg, chunk) } else { self.load_global(arg, chunk) };
+        let raw =
+            if self.is_staged(arg) { self.load_shared(arg, chunk) } else { self.load_global(arg, chunk) };
         self.raw.insert((arg, chunk), raw.clone());
         raw
     }
 
     /// Loads one element at an address.
-    pub(super) fn load_element(&mut self, arg: ArgId, address: Reg<B64>, inside: Option<Reg<factory_ptx::builder::Pred>>) -> Value {
+    pub(super) fn load_element(
+        &mut self,
+        arg: ArgId,
+        address: Reg<B64>,
+        inside: Option<Reg<factory_ptx::builder::Pred>>,
+    ) -> Value {
         let dtype = self.dtype(arg);
         let hint = self.load_hint(arg);
         let bytes = dtype.size() as u32;
@@ -177,7 +184,8 @@ impl Lowering<'_> {
         let keep = self.config().keep;
         let split = self.source.split;
         let resident = self.config().weights == Weights::Resident;
-        let staged: Vec<ArgId> = self.staged.iter().flat_map(|staged| staged.tensors.iter().map(|(arg, _)| *arg)).collect();
+        let staged: Vec<ArgId> =
+            self.staged.iter().flat_map(|staged| staged.tensors.iter().map(|(arg, _)| *arg)).collect();
         self.raw.retain(|(arg, _), _| {
             let weight = split.tensor(*arg).across == Across::Same;
             if weight && resident {
@@ -219,7 +227,11 @@ impl Lowering<'_> {
         // Piece by piece across the threads, so that neighbours touch neighbouring banks.
         let mut address = self.e.mad_lo_s32(self.thread, bytes.min(16) as i32, base);
         if config.rows > 1 {
-            address = self.e.mad_lo_s32(self.row_in_block, (bytes * config.threads * config.chunks) as i32, address);
+            address = self.e.mad_lo_s32(
+                self.row_in_block,
+                (bytes * config.threads * config.chunks) as i32,
+                address,
+            );
         }
         if let Some(offset) = offset {
             address = self.e.add_s32(address, offset);
@@ -231,8 +243,14 @@ impl Lowering<'_> {
     fn copy_rows(&mut self, base: Reg<B64>) {
         let config = self.config();
         let position = self.position_at(base);
-        let tensors: Vec<ArgId> =
-            self.staged.as_ref().expect("copies are made for staged tensors").tensors.iter().map(|(arg, _)| *arg).collect();
+        let tensors: Vec<ArgId> = self
+            .staged
+            .as_ref()
+            .expect("copies are made for staged tensors")
+            .tensors
+            .iter()
+            .map(|(arg, _)| *arg)
+            .collect();
         for arg in tensors {
             let row = self.row_address(arg, &position);
             let source = self.thread_address(arg, row, None);
@@ -247,7 +265,14 @@ impl Lowering<'_> {
                     for piece in 0..pieces {
                         let to = start + (chunk * pieces + piece) * config.threads * piece_bytes;
                         let from = from + i64::from(piece * 16);
-                        e.copy_async(target, i64::from(to), source, from, piece_bytes, config.load.prefetch_128);
+                        e.copy_async(
+                            target,
+                            i64::from(to),
+                            source,
+                            from,
+                            piece_bytes,
+                            config.load.prefetch_128,
+                        );
                     }
                 };
                 match inside {
@@ -324,7 +349,9 @@ impl Lowering<'_> {
         let per_word = 4 / (dtype.size() as u32).min(4);
         // The 32-bit word that holds the element, and its place in there.
         let (word, place) = match raw {
-            Raw::Words(words) => (words[(index / per_word) as usize * (dtype.size() / 4).max(1)], index % per_word),
+            Raw::Words(words) => {
+                (words[(index / per_word) as usize * (dtype.size() / 4).max(1)], index % per_word)
+            }
             Raw::Half(half) => (e.u32_from_u16(*half), index),
         };
         let value = match dtype {
@@ -334,7 +361,11 @@ impl Lowering<'_> {
             DType::F64 | DType::I64 => {
                 let Raw::Words(words) = raw else { unreachable!("eight bytes are two words") };
                 let joined = e.join_b64(words[2 * index as usize], words[2 * index as usize + 1]);
-                if dtype == DType::F64 { Value::F64(e.f64_of_bits(joined).into()) } else { Value::S64(joined.into()) }
+                if dtype == DType::F64 {
+                    Value::F64(e.f64_of_bits(joined).into())
+                } else {
+                    Value::S64(joined.into())
+                }
             }
             DType::BF16 => {
                 let bits = if place == 0 { e.shl_b32(word, 16) } else { e.and_b32(word, 0xffff_0000u32) };
@@ -347,7 +378,11 @@ impl Lowering<'_> {
             DType::F8E4M3 | DType::F8E5M2 => {
                 let (low, high) = e.split_b32(word);
                 let bytes = if place < 2 { low } else { high };
-                let pair = if dtype == DType::F8E4M3 { e.f16x2_from_e4m3x2(bytes) } else { e.f16x2_from_e5m2x2(bytes) };
+                let pair = if dtype == DType::F8E4M3 {
+                    e.f16x2_from_e4m3x2(bytes)
+                } else {
+                    e.f16x2_from_e5m2x2(bytes)
+                };
                 let (low, high) = e.split_b32(pair);
                 Value::F32(e.f32_from_f16(if place % 2 == 0 { low } else { high }).into())
             }

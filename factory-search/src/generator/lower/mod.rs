@@ -185,7 +185,9 @@ impl<'a> Lowering<'a> {
         for access in &split.tensors {
             match &access.across {
                 Across::Dense(stride) => self.declare_size(stride.clone()),
-                Across::Scattered(strides) => strides.iter().for_each(|(_, stride)| self.declare_size(stride.clone())),
+                Across::Scattered(strides) => {
+                    strides.iter().for_each(|(_, stride)| self.declare_size(stride.clone()))
+                }
                 Across::Same => {}
             }
             if let Along::Scattered(strides) = &access.along {
@@ -218,7 +220,10 @@ impl<'a> Lowering<'a> {
     }
 
     fn declare_size(&mut self, size: SizeExpr) {
-        if size.as_constant().is_some() || self.is_capacity(&size) || self.sizes.iter().any(|(known, ..)| *known == size) {
+        if size.as_constant().is_some()
+            || self.is_capacity(&size)
+            || self.sizes.iter().any(|(known, ..)| *known == size)
+        {
             return;
         }
         let long = self.e.param_b64(&format!("n_{}", self.sizes.len()));
@@ -240,7 +245,13 @@ impl<'a> Lowering<'a> {
     fn size64(&self, size: &SizeExpr) -> Src<B64> {
         match self.constant_size(size) {
             Some(value) => Src::from(value),
-            None => self.sizes.iter().find(|(known, ..)| known == size).expect("sizes are declared first").1.into(),
+            None => self
+                .sizes
+                .iter()
+                .find(|(known, ..)| known == size)
+                .expect("sizes are declared first")
+                .1
+                .into(),
         }
     }
 
@@ -248,7 +259,13 @@ impl<'a> Lowering<'a> {
     fn size32(&self, size: &SizeExpr) -> Src<B32> {
         match self.constant_size(size) {
             Some(value) => Src::from(value as i32),
-            None => self.sizes.iter().find(|(known, ..)| known == size).expect("sizes are declared first").2.into(),
+            None => self
+                .sizes
+                .iter()
+                .find(|(known, ..)| known == size)
+                .expect("sizes are declared first")
+                .2
+                .into(),
         }
     }
 
@@ -257,7 +274,10 @@ impl<'a> Lowering<'a> {
         let Source { program, split, .. } = self.source;
         split.tensors.iter().any(|access| matches!(access.across, Across::Scattered(_)))
             || program.outputs.iter().any(|(arg, _)| !split.tensor(*arg).missing.is_empty())
-            || program.nodes.iter().any(|node| matches!(node.op, Op::Iota(size) if split.rows.contains(&size)))
+            || program
+                .nodes
+                .iter()
+                .any(|node| matches!(node.op, Op::Iota(size) if split.rows.contains(&size)))
     }
 
     /// Whether the single column indices are needed: several column sizes, and something that tells them apart.
@@ -265,7 +285,10 @@ impl<'a> Lowering<'a> {
         let Source { program, split, .. } = self.source;
         split.columns.len() > 1
             && (split.tensors.iter().any(|access| matches!(access.along, Along::Scattered(_)))
-                || program.nodes.iter().any(|node| matches!(node.op, Op::Iota(size) if split.columns.contains(&size))))
+                || program
+                    .nodes
+                    .iter()
+                    .any(|node| matches!(node.op, Op::Iota(size) if split.columns.contains(&size))))
     }
 
     /// Tensors that element values are read from, once each: those that vary with the row first.

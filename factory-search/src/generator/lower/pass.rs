@@ -116,8 +116,14 @@ impl Lowering<'_> {
     /// The last pass over elements: that of the latest reduction or element output.
     fn last_element_pass(&self) -> usize {
         let kinds = self.source.kinds;
-        let reductions = (0..kinds.levels).filter(|&level| !self.reductions_of(level).is_empty()).max().unwrap_or(0);
-        let outputs = self.source.program.outputs.iter().filter(|(arg, _)| self.source.split.tensor(*arg).along != Along::Same);
+        let reductions =
+            (0..kinds.levels).filter(|&level| !self.reductions_of(level).is_empty()).max().unwrap_or(0);
+        let outputs = self
+            .source
+            .program
+            .outputs
+            .iter()
+            .filter(|(arg, _)| self.source.split.tensor(*arg).along != Along::Same);
         outputs.map(|(_, node)| kinds[*node].level).max().unwrap_or(0).max(reductions)
     }
 
@@ -125,20 +131,32 @@ impl Lowering<'_> {
     fn element_outputs(&self, level: usize, last: usize) -> Vec<(ArgId, NodeId)> {
         let stored_at = |arg: ArgId, node: NodeId| {
             // What is read and written keeps its old contents until the last pass that may read it.
-            if self.source.spec.args[arg.index()].role == Role::InOut { last } else { self.source.kinds[node].level }
+            if self.source.spec.args[arg.index()].role == Role::InOut {
+                last
+            } else {
+                self.source.kinds[node].level
+            }
         };
         let outputs = self.source.program.outputs.iter().copied();
-        outputs.filter(|&(arg, node)| self.source.split.tensor(arg).along != Along::Same && stored_at(arg, node) == level).collect()
+        outputs
+            .filter(|&(arg, node)| {
+                self.source.split.tensor(arg).along != Along::Same && stored_at(arg, node) == level
+            })
+            .collect()
     }
 
     /// Tensors that the reductions and outputs of a pass read, element by element.
     fn needed(&self, partials: &[Partial], outputs: &[(ArgId, NodeId)]) -> std::collections::BTreeSet<ArgId> {
         let mut found = std::collections::BTreeSet::new();
         let mut seen = vec![false; self.source.program.nodes.len()];
-        let mut waiting: Vec<NodeId> =
-            partials.iter().map(|partial| partial.input).chain(outputs.iter().map(|(_, node)| *node)).collect();
+        let mut waiting: Vec<NodeId> = partials
+            .iter()
+            .map(|partial| partial.input)
+            .chain(outputs.iter().map(|(_, node)| *node))
+            .collect();
         while let Some(id) = waiting.pop() {
-            if std::mem::replace(&mut seen[id.index()], true) || self.source.kinds[id].scope != Scope::Element {
+            if std::mem::replace(&mut seen[id.index()], true) || self.source.kinds[id].scope != Scope::Element
+            {
                 continue;
             }
             let node = self.source.program.node(id);

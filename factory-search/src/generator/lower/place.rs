@@ -31,7 +31,8 @@ impl Lowering<'_> {
             self.e.cluster_arrive();
             self.awaits_cluster = true;
         }
-        self.column = if config.vector > 1 { self.e.shl_b32(owner, config.vector.trailing_zeros()) } else { owner };
+        self.column =
+            if config.vector > 1 { self.e.shl_b32(owner, config.vector.trailing_zeros()) } else { owner };
         let columns = self.source.split.column_count(self.source.spec);
         if !reduces {
             let tile = self.e.special("%ctaid.x");
@@ -72,7 +73,8 @@ impl Lowering<'_> {
         };
         let step = self.config().threads * self.config().vector;
         for chunk in 0..self.config().chunks {
-            let column = if chunk == 0 { self.column } else { self.e.add_s32(self.column, (chunk * step) as i32) };
+            let column =
+                if chunk == 0 { self.column } else { self.e.add_s32(self.column, (chunk * step) as i32) };
             self.inside[chunk as usize] = Some(self.e.setp_s32("lt", column, limit));
         }
     }
@@ -158,8 +160,13 @@ impl Lowering<'_> {
 
     /// Splits a row number into one index a row size.
     fn row_indices(&mut self, position: &Position) -> Vec<Reg<B64>> {
-        let sizes: Vec<SizeExpr> =
-            self.source.split.rows.iter().map(|&size| crate::generator::split::product(self.source.spec, &[size])).collect();
+        let sizes: Vec<SizeExpr> = self
+            .source
+            .split
+            .rows
+            .iter()
+            .map(|&size| crate::generator::split::product(self.source.spec, &[size]))
+            .collect();
         let mut indices = Vec::new();
         if let Some(mut rest) = position.number32 {
             for size in sizes.iter().skip(1).rev() {
@@ -193,7 +200,10 @@ impl Lowering<'_> {
                 (Some(row), Some(stride)) if stride * bytes < i64::from(i32::MAX) => {
                     return self.e.mad_wide_u32(row, (stride * bytes) as u32, pointer);
                 }
-                (Some(row), None) if self.source.split.reduces && stride == self.source.split.column_count(self.source.spec) => {
+                (Some(row), None)
+                    if self.source.split.reduces
+                        && stride == self.source.split.column_count(self.source.spec) =>
+                {
                     // Variants that are not wide are for rows of less than 2^31 columns.
                     let stride = self.size32(&stride);
                     self.e.mul_wide_u32(row, stride)
@@ -279,8 +289,10 @@ impl Lowering<'_> {
         if columns.len() == 1 {
             return column;
         }
-        let inner: Vec<SizeExpr> =
-            columns[index..].iter().map(|&size| crate::generator::split::product(self.source.spec, &[size])).collect();
+        let inner: Vec<SizeExpr> = columns[index..]
+            .iter()
+            .map(|&size| crate::generator::split::product(self.source.spec, &[size]))
+            .collect();
         let narrow = !self.config().wide && self.source.split.reduces;
         if narrow {
             let mut rest = self.e.u32_from_u64(column);

@@ -17,13 +17,17 @@ impl Lowering<'_> {
             .outputs
             .iter()
             .copied()
-            .filter(|(arg, node)| self.source.split.tensor(*arg).along == Along::Same && self.source.kinds[*node].level == level)
+            .filter(|(arg, node)| {
+                self.source.split.tensor(*arg).along == Along::Same && self.source.kinds[*node].level == level
+            })
             .collect();
         if outputs.is_empty() {
             return;
         }
         let shared_threads = self.config().threads > 1 || self.config().cluster > 1;
-        if shared_threads && outputs.iter().any(|(arg, _)| self.source.spec.args[arg.index()].role == Role::InOut) {
+        if shared_threads
+            && outputs.iter().any(|(arg, _)| self.source.spec.args[arg.index()].role == Role::InOut)
+        {
             // Every thread of the row has read the old value before one writes the new one.
             if self.config().cluster > 1 {
                 if self.awaits_cluster {
@@ -74,8 +78,14 @@ impl Lowering<'_> {
     }
 
     /// The condition under which this thread stores.
-    fn allowed(&mut self, arg: ArgId, inside: Option<Reg<Pred>>, leader: Option<Reg<Pred>>) -> Option<Reg<Pred>> {
-        let mut conditions: Vec<Reg<Pred>> = [inside, leader, self.position.active].into_iter().flatten().collect();
+    fn allowed(
+        &mut self,
+        arg: ArgId,
+        inside: Option<Reg<Pred>>,
+        leader: Option<Reg<Pred>>,
+    ) -> Option<Reg<Pred>> {
+        let mut conditions: Vec<Reg<Pred>> =
+            [inside, leader, self.position.active].into_iter().flatten().collect();
         for index in self.source.split.tensor(arg).missing.clone() {
             // A row size that the output lacks: one of its rows writes.
             let index = self.position.indices[index];
@@ -127,7 +137,9 @@ impl Lowering<'_> {
             DType::I64 => {
                 let mut words = Vec::new();
                 for value in values {
-                    let Value::S64(value) = value.to(e, Kind::S64, floats) else { unreachable!("the output is i64") };
+                    let Value::S64(value) = value.to(e, Kind::S64, floats) else {
+                        unreachable!("the output is i64")
+                    };
                     let value = e.copy::<B64>(value);
                     let (low, high) = e.split_b64(value);
                     words.extend([low, high]);
@@ -143,11 +155,17 @@ impl Lowering<'_> {
                     })
                     .collect(),
             ),
-            DType::I32 | DType::U32 => Raw::Words(values.iter().map(|value| value.to(e, Kind::S32, floats).word(e)).collect()),
+            DType::I32 | DType::U32 => {
+                Raw::Words(values.iter().map(|value| value.to(e, Kind::S32, floats).word(e)).collect())
+            }
             DType::F16 | DType::BF16 => {
                 let singles: Vec<_> = values.iter().map(|value| value.f32(e)).collect();
                 if let [single] = singles[..] {
-                    return Raw::Half(if dtype == DType::F16 { e.f16_from_f32(single) } else { e.bf16_from_f32(single) });
+                    return Raw::Half(if dtype == DType::F16 {
+                        e.f16_from_f32(single)
+                    } else {
+                        e.bf16_from_f32(single)
+                    });
                 }
                 let format = if dtype == DType::F16 { "f16x2" } else { "bf16x2" };
                 Raw::Words(singles.chunks(2).map(|pair| e.pack_half(format, pair[0], pair[1])).collect())
@@ -158,19 +176,22 @@ impl Lowering<'_> {
                 if let [single] = singles[..] {
                     return Raw::Half(e.pack_float8(format, single, 0.0f32));
                 }
-                let halves: Vec<Reg<B16>> = singles.chunks(2).map(|pair| e.pack_float8(format, pair[0], pair[1])).collect();
+                let halves: Vec<Reg<B16>> =
+                    singles.chunks(2).map(|pair| e.pack_float8(format, pair[0], pair[1])).collect();
                 if let [half] = halves[..] {
                     return Raw::Half(half);
                 }
                 Raw::Words(halves.chunks(2).map(|pair| e.join_b32(pair[0], pair[1])).collect())
             }
             DType::I8 | DType::U8 => {
-                let words: Vec<Reg<B32>> = values.iter().map(|value| value.to(e, Kind::S32, floats).word(e)).collect();
+                let words: Vec<Reg<B32>> =
+                    values.iter().map(|value| value.to(e, Kind::S32, floats).word(e)).collect();
                 if words.len() == 1 {
                     return Raw::Half(e.u16_from_u32(words[0]));
                 }
                 // The low bytes of two words side by side, then of two such pairs.
-                let pairs: Vec<Reg<B32>> = words.chunks(2).map(|pair| e.prmt(pair[0], pair[1], 0x0040)).collect();
+                let pairs: Vec<Reg<B32>> =
+                    words.chunks(2).map(|pair| e.prmt(pair[0], pair[1], 0x0040)).collect();
                 if let [pair] = pairs[..] {
                     return Raw::Half(e.u16_from_u32(pair));
                 }
@@ -180,7 +201,14 @@ impl Lowering<'_> {
     }
 
     /// Stores `bytes` bytes.
-    fn store_raw(&mut self, raw: &Raw, bytes: usize, address: Reg<B64>, offset: i64, allowed: Option<Reg<Pred>>) {
+    fn store_raw(
+        &mut self,
+        raw: &Raw,
+        bytes: usize,
+        address: Reg<B64>,
+        offset: i64,
+        allowed: Option<Reg<Pred>>,
+    ) {
         let hint = self.config().store;
         let emit = |e: &mut factory_ptx::builder::Entry| match raw {
             Raw::Half(half) if bytes == 1 => e.store_global_byte(address, offset, *half, &hint),
