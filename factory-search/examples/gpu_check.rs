@@ -113,7 +113,11 @@ fn arguments() -> Result<Arguments, String> {
             "--only" => parsed.only = Some(number(value()?)? as u64),
             "--gpu" => parsed.ordinal = number(value()?)? as usize,
             "--json" => parsed.json = Some(PathBuf::from(value()?)),
-            _ => return Err(format!("`{word}` is not known; there are --seconds, --candidates, --only, --gpu and --json")),
+            _ => {
+                return Err(format!(
+                    "`{word}` is not known; there are --seconds, --candidates, --only, --gpu and --json"
+                ));
+            }
         }
     }
     Ok(parsed)
@@ -227,15 +231,19 @@ fn shape(
     if let Err(message) = &copies {
         println!("    copies: {message}");
     }
-    let copies: Vec<serde_json::Value> = copies.iter().flat_map(|timing| &timing.candidates).map(|timing| {
-        serde_json::json!({
-            "id": timing.id,
-            "seconds": timing.outcome.as_ref().ok(),
-            "refused": timing.outcome.as_ref().err().map(ToString::to_string),
-            "samples": timing.samples,
-            "final_samples": timing.final_samples,
+    let copies: Vec<serde_json::Value> = copies
+        .iter()
+        .flat_map(|timing| &timing.candidates)
+        .map(|timing| {
+            serde_json::json!({
+                "id": timing.id,
+                "seconds": timing.outcome.as_ref().ok(),
+                "refused": timing.outcome.as_ref().err().map(ToString::to_string),
+                "samples": timing.samples,
+                "final_samples": timing.final_samples,
+            })
         })
-    }).collect();
+        .collect();
     Ok(serde_json::json!({
         "m": m, "n": n, "bytes": bytes,
         "winner": record.id, "seconds": time,
@@ -323,7 +331,11 @@ fn copy_kernel(threads: u32, accesses: u32) -> Candidate {
             block: [threads, 1, 1],
             cluster: [1, 1, 1],
             shared_bytes: SizeExpr::constant(0),
-            params: vec![ParamPlan::pointer("x"), ParamPlan::pointer("y"), ParamPlan::Size { value: bytes, bytes: 8 }],
+            params: vec![
+                ParamPlan::pointer("x"),
+                ParamPlan::pointer("y"),
+                ParamPlan::Size { value: bytes, bytes: 8 },
+            ],
         }],
     };
     Candidate { id: name, proposer: "copy", tunables: Tunables::new(), arch: Arch::Sm90, ptx, variant }

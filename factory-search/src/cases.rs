@@ -58,7 +58,8 @@ impl PreparedCase {
         let inputs = draw::draw_inputs(spec, &self.case);
         // Cases are evaluated side by side: one thread each.
         let options = OracleOptions { threads: 1, ..OracleOptions::default() };
-        let expected = oracle::evaluate_with(spec, &self.case.sizes, &inputs, &options).map_err(|e| e.to_string())?;
+        let expected =
+            oracle::evaluate_with(spec, &self.case.sizes, &inputs, &options).map_err(|e| e.to_string())?;
         let tolerances =
             tolerance::tolerances_for(spec, &self.case, &inputs, &expected).map_err(|e| e.to_string())?;
         let bytes = spec.inputs().filter_map(|(id, _)| Some((id, inputs.bytes(spec, id)?))).collect();
@@ -102,7 +103,9 @@ impl Cases {
 
     /// The cases that a variant claims to serve, by position.
     pub fn served(&self, spec: &BoundSpec, variant: &Variant) -> Vec<usize> {
-        (0..self.all.len()).filter(|&index| launch::serves(spec, &self.all[index].case.sizes, variant)).collect()
+        (0..self.all.len())
+            .filter(|&index| launch::serves(spec, &self.all[index].case.sizes, variant))
+            .collect()
     }
 
     /// A few small ones among the cases that a variant serves: the first screen.

@@ -37,7 +37,12 @@ pub(crate) struct Region {
     pub(crate) winner: usize,
 }
 
-fn divide(spec: &BoundSpec, over: &[(SizeValues, usize)], bounds: &mut Vec<(SizeId, u64)>, found: &mut Vec<Region>) {
+fn divide(
+    spec: &BoundSpec,
+    over: &[(SizeValues, usize)],
+    bounds: &mut Vec<(SizeId, u64)>,
+    found: &mut Vec<Region>,
+) {
     let Some((_, first)) = over.first() else { return };
     let split = if over.iter().all(|(_, winner)| winner == first) { None } else { best_split(spec, over) };
     let Some((size, bound)) = split else {
@@ -107,7 +112,10 @@ pub(crate) fn compose(
     let mut variants: Vec<Variant> = Vec::new();
     let mut sources = Vec::new();
     let mut names = BTreeSet::new();
-    let order = regions.iter().filter(|region| region.winner != fallback).map(|region| (region.winner, &region.bounds[..]));
+    let order = regions
+        .iter()
+        .filter(|region| region.winner != fallback)
+        .map(|region| (region.winner, &region.bounds[..]));
     for (source, bounds) in order.chain([(fallback, &[][..])]) {
         let mut variant = parts[source].clone();
         for (size, bound) in bounds.iter().rev() {
@@ -146,7 +154,9 @@ impl Merger {
             return Ok(BTreeMap::new());
         };
         if merged.target != module.target || merged.address_size != module.address_size {
-            return Err(Reason::Plan { message: "winners for different targets cannot share a module".to_owned() });
+            return Err(Reason::Plan {
+                message: "winners for different targets cannot share a module".to_owned(),
+            });
         }
         merged.version = merged.version.max(module.version);
         // The same declaration of dynamic shared memory in both is one and the same variable.
@@ -171,8 +181,9 @@ impl Merger {
     }
 
     fn finish(self) -> Result<Module, Reason> {
-        let mut module =
-            self.module.ok_or_else(|| Reason::Plan { message: "a plan without winners has no module".to_owned() })?;
+        let mut module = self
+            .module
+            .ok_or_else(|| Reason::Plan { message: "a plan without winners has no module".to_owned() })?;
         // Variables first: PTX wants a declaration before its use.
         let (variables, rest): (Vec<Item>, Vec<Item>) =
             module.items.into_iter().partition(|item| matches!(item, Item::Variable(_)));
@@ -266,7 +277,9 @@ fn rename_statements(body: &mut [Statement], names: &BTreeMap<String, String>) {
 
 fn rename_operand(operand: &mut Operand, names: &BTreeMap<String, String>) {
     match operand {
-        Operand::Name(name) | Operand::SymbolOffset { name, .. } | Operand::Element { name, .. } => replace(name, names),
+        Operand::Name(name) | Operand::SymbolOffset { name, .. } | Operand::Element { name, .. } => {
+            replace(name, names)
+        }
         Operand::Address { base: AddressBase::Name(name), .. } => replace(name, names),
         Operand::Vector(parts) | Operand::Group(parts) | Operand::TensorAddress(parts) => {
             parts.iter_mut().for_each(|part| rename_operand(part, names));

@@ -22,7 +22,11 @@ pub(crate) fn serves(spec: &BoundSpec, sizes: &SizeValues, variant: &Variant) ->
 }
 
 /// The variant that a launch at these sizes would take: the first whose condition holds.
-pub(crate) fn chosen<'a>(spec: &BoundSpec, sizes: &SizeValues, variants: &'a [Variant]) -> Option<&'a Variant> {
+pub(crate) fn chosen<'a>(
+    spec: &BoundSpec,
+    sizes: &SizeValues,
+    variants: &'a [Variant],
+) -> Option<&'a Variant> {
     variants.iter().find(|variant| serves(spec, sizes, variant))
 }
 
@@ -124,7 +128,8 @@ pub(crate) fn parameters(
     launch: &LaunchPlan,
     bindings: &Bindings,
 ) -> Result<Vec<Vec<u8>>, Reason> {
-    let missing = |what: &str, name: &str| Reason::Plan { message: format!("the {what} `{name}` is not there") };
+    let missing =
+        |what: &str, name: &str| Reason::Plan { message: format!("the {what} `{name}` is not there") };
     launch
         .params
         .iter()
@@ -133,16 +138,24 @@ pub(crate) fn parameters(
                 ParamPlan::Pointer { arg } => {
                     bindings.pointers.get(arg).ok_or_else(|| missing("argument", arg))?.to_le_bytes().to_vec()
                 }
-                ParamPlan::Scalar { arg } => bindings.scalars.get(arg).ok_or_else(|| missing("scalar", arg))?.clone(),
-                ParamPlan::Scratch { name } => {
-                    bindings.scratch.get(name).ok_or_else(|| missing("scratch buffer", name))?.to_le_bytes().to_vec()
+                ParamPlan::Scalar { arg } => {
+                    bindings.scalars.get(arg).ok_or_else(|| missing("scalar", arg))?.clone()
                 }
+                ParamPlan::Scratch { name } => bindings
+                    .scratch
+                    .get(name)
+                    .ok_or_else(|| missing("scratch buffer", name))?
+                    .to_le_bytes()
+                    .to_vec(),
                 ParamPlan::Size { value, bytes } => {
                     let number = evaluate(spec, sizes, value)?;
                     match bytes {
                         8 => number.to_le_bytes().to_vec(),
                         // An unsigned 32-bit size is as good as a signed one.
-                        _ => match i32::try_from(number).map(i32::cast_unsigned).or_else(|_| u32::try_from(number)) {
+                        _ => match i32::try_from(number)
+                            .map(i32::cast_unsigned)
+                            .or_else(|_| u32::try_from(number))
+                        {
                             Ok(word) => word.to_le_bytes().to_vec(),
                             Err(_) => {
                                 return Err(Reason::Plan {
@@ -166,7 +179,8 @@ pub(crate) fn kernels(module: &Module, variant: &Variant) -> Result<Vec<Kernel>,
         .launches
         .iter()
         .map(|launch| {
-            Kernel::new(module, &launch.entry).map_err(|error| Reason::Unsupported { message: error.to_string() })
+            Kernel::new(module, &launch.entry)
+                .map_err(|error| Reason::Unsupported { message: error.to_string() })
         })
         .collect()
 }
@@ -180,12 +194,20 @@ pub(crate) fn machine_launch(
 ) -> Result<Launch, Reason> {
     let mut bytes = vec![0; kernel.params_size()];
     if kernel.params().len() != values.len() {
-        return Err(Reason::Plan { message: format!("`{}` does not take {} parameters", plan.entry, values.len()) });
+        return Err(Reason::Plan {
+            message: format!("`{}` does not take {} parameters", plan.entry, values.len()),
+        });
     }
     for (layout, value) in kernel.params().iter().zip(values) {
         if layout.size != value.len() {
             return Err(Reason::Plan {
-                message: format!("`{}`: `{}` takes {} bytes, not {}", plan.entry, layout.name, layout.size, value.len()),
+                message: format!(
+                    "`{}`: `{}` takes {} bytes, not {}",
+                    plan.entry,
+                    layout.name,
+                    layout.size,
+                    value.len()
+                ),
             });
         }
         bytes[layout.offset..layout.offset + layout.size].copy_from_slice(value);
@@ -211,7 +233,11 @@ pub(crate) fn scratch_bytes(
         .map(|scratch| {
             let bytes = evaluate(spec, sizes, &scratch.bytes)?;
             let bytes = usize::try_from(bytes).map_err(|_| Reason::Plan {
-                message: format!("the scratch buffer `{}` has {bytes} bytes at {}", scratch.name, label(spec, sizes)),
+                message: format!(
+                    "the scratch buffer `{}` has {bytes} bytes at {}",
+                    scratch.name,
+                    label(spec, sizes)
+                ),
             })?;
             Ok((scratch.name.clone(), bytes))
         })

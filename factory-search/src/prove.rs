@@ -159,10 +159,15 @@ pub(crate) fn add_boundaries(spec: &BoundSpec, target: &TargetPlan, cases: &mut 
             let at = bound / multiple_of * multiple_of;
             for value in [at, at + multiple_of] {
                 // Any case will do for the other sizes; the smallest keeps it cheap.
-                let base = cases.all().iter().min_by_key(|case| case.elements).map(|case| case.case.sizes.clone());
+                let base =
+                    cases.all().iter().min_by_key(|case| case.elements).map(|case| case.case.sizes.clone());
                 if let Some(sizes) = base.and_then(|base| crate::model::with_size(spec, &base, id, value)) {
-                    let total: usize =
-                        spec.args.iter().filter(|arg| !arg.scalar).map(|arg| spec.elements(arg, &sizes)).sum();
+                    let total: usize = spec
+                        .args
+                        .iter()
+                        .filter(|arg| !arg.scalar)
+                        .map(|arg| spec.elements(arg, &sizes))
+                        .sum();
                     if total <= 1 << 21 && launch::chosen(spec, &sizes, &target.variants).is_some() {
                         cases.add(spec, sizes, seed ^ value);
                     }

@@ -30,7 +30,14 @@ pub(crate) struct Screen<'a> {
 
 impl<'a> Screen<'a> {
     pub(crate) fn new(spec: &'a BoundSpec, cases: &'a Cases, seed: u64) -> Self {
-        Self { spec, cases, seed, quick: Mutex::default(), full: Mutex::default(), profiles: Mutex::default() }
+        Self {
+            spec,
+            cases,
+            seed,
+            quick: Mutex::default(),
+            full: Mutex::default(),
+            profiles: Mutex::default(),
+        }
     }
 
     /// The gates that need no run: parse and policy.
@@ -84,9 +91,13 @@ impl<'a> Screen<'a> {
         }
         let compulsory = model::compulsory_bytes(self.spec, over);
         estimate_variant(&profiles, compulsory, Target::of(candidate.arch)).ok_or_else(|| {
-            let entry = candidate.variant.launches.first().map(|launch| launch.entry.clone()).unwrap_or_default();
+            let entry =
+                candidate.variant.launches.first().map(|launch| launch.entry.clone()).unwrap_or_default();
             let (asked, limit) = profiles.first().map_or((0, 0), |profile| {
-                (u64::from(profile.registers) * u64::from(profile.threads), u64::from(Target::of(candidate.arch).registers))
+                (
+                    u64::from(profile.registers) * u64::from(profile.threads),
+                    u64::from(Target::of(candidate.arch).registers),
+                )
             });
             refuse(Reason::LaunchLimit {
                 entry,

@@ -32,7 +32,11 @@ const MEASURED: usize = 24;
 ///
 /// # Errors
 /// The spec is refused or declined, nothing passed, or a tool that was asked for does not work.
-pub fn search(spec: &BoundSpec, options: &SearchOptions, observer: &mut dyn Observer) -> Result<Found, SearchError> {
+pub fn search(
+    spec: &BoundSpec,
+    options: &SearchOptions,
+    observer: &mut dyn Observer,
+) -> Result<Found, SearchError> {
     let generator = crate::from_generator::Generator::new(spec)?;
     search_with(spec, options, &generator, observer)
 }
@@ -96,7 +100,9 @@ fn open_gpu(options: &SearchOptions, arches: &[Arch]) -> Result<Result<Gpu, Stri
         let (major, minor) = gpu.capability();
         match arches.iter().any(|arch| arch.runs_on((major, minor))) {
             true => Ok(gpu),
-            false => Err(format!("{} has compute capability {major}.{minor}, which no target runs on", gpu.name())),
+            false => {
+                Err(format!("{} has compute capability {major}.{minor}, which no target runs on", gpu.name()))
+            }
         }
     });
     match (opened, options.gpu) {
@@ -309,7 +315,11 @@ impl Run<'_> {
         if let Ok(ptxas) = self.ptxas {
             let mut chosen: Vec<usize> = Vec::new();
             for &(arch, over) in &groups {
-                chosen.extend(self.ranked(pool, arch, over).into_iter().take(if gpu { MEASURED } else { ASSEMBLED }));
+                chosen.extend(self.ranked(pool, arch, over).into_iter().take(if gpu {
+                    MEASURED
+                } else {
+                    ASSEMBLED
+                }));
             }
             let shared: &[Entry] = pool;
             let outcomes = parallel::map(
@@ -374,14 +384,20 @@ impl Run<'_> {
     /// Checks and times the proved candidates on the GPU.
     fn measure(&self, gpu: &mut Gpu, cases: &Cases, pool: &mut [Entry], observer: &mut dyn Observer) {
         let capability = gpu.capability();
-        let Some(arch) = self.arches.iter().copied().filter(|arch| arch.runs_on(capability)).max() else { return };
+        let Some(arch) = self.arches.iter().copied().filter(|arch| arch.runs_on(capability)).max() else {
+            return;
+        };
         observer.event(&Event::Phase { phase: Phase::Measure, total: self.over.len() });
         for (over, sizes) in self.over.iter().enumerate() {
             let chosen: Vec<usize> =
                 self.ranked(pool, arch, over).into_iter().filter(|&index| pool[index].proved).collect();
             let candidates: Vec<&Candidate> =
                 chosen.iter().filter_map(|&index| pool[index].candidate.as_ref()).collect();
-            let left = self.options.budget.seconds.map(|limit| (limit - self.started.elapsed().as_secs_f64()).max(1.0));
+            let left = self
+                .options
+                .budget
+                .seconds
+                .map(|limit| (limit - self.started.elapsed().as_secs_f64()).max(1.0));
             let options = MeasureOptions {
                 seed: self.options.seed,
                 seconds: left.map(|left| left / (self.over.len() - over) as f64),
@@ -400,11 +416,15 @@ impl Run<'_> {
                             }
                             Err(rejection) => entry.refuse(rejection),
                         }
-                        observer.event(&Event::Verdict { phase: Phase::Measure, record: &pool[index].record });
+                        observer
+                            .event(&Event::Verdict { phase: Phase::Measure, record: &pool[index].record });
                     }
                 }
             }
-            let best = self.ranked(pool, arch, over).into_iter().find(|&index| pool[index].record.measured.is_some());
+            let best = self
+                .ranked(pool, arch, over)
+                .into_iter()
+                .find(|&index| pool[index].record.measured.is_some());
             if let Some(index) = best {
                 let record = &pool[index].record;
                 observer.event(&Event::Best { record, seconds: pool[index].seconds(), measured: true });
@@ -427,7 +447,8 @@ impl Run<'_> {
                     .or_else(|| ranked.first().copied());
                 if winner.is_none() {
                     let sizes = launch::label(self.spec, &self.over[over]);
-                    let message = format!("no candidate for {arch} at {sizes} passed; the fallback serves these sizes");
+                    let message =
+                        format!("no candidate for {arch} at {sizes} passed; the fallback serves these sizes");
                     observer.event(&Event::Note { message: &message });
                 }
                 winners.insert((arch, over), winner);
@@ -457,9 +478,11 @@ impl Run<'_> {
                 arch: arch.to_string(),
                 rejection: Box::new(rejection),
             };
-            let chosen: Vec<Option<usize>> = (0..self.over.len()).map(|over| winners[&(arch, over)]).collect();
-            let (composed, distinct) =
-                self.compose(&pool, &chosen, fallback).map_err(|reason| refused(Rejection::new(Gate::Parse, reason)))?;
+            let chosen: Vec<Option<usize>> =
+                (0..self.over.len()).map(|over| winners[&(arch, over)]).collect();
+            let (composed, distinct) = self
+                .compose(&pool, &chosen, fallback)
+                .map_err(|reason| refused(Rejection::new(Gate::Parse, reason)))?;
             let file = format!("{arch}.ptx");
             let target = TargetPlan { arch, ptx: file.clone(), variants: composed.variants };
             add_boundaries(self.spec, &target, cases, self.options.seed);
@@ -470,7 +493,11 @@ impl Run<'_> {
                 names = composed
                     .sources
                     .iter()
-                    .map(|&source| distinct.get(source).map_or_else(|| fallback.id.clone(), |&i| pool[i].record.id.clone()))
+                    .map(|&source| {
+                        distinct
+                            .get(source)
+                            .map_or_else(|| fallback.id.clone(), |&i| pool[i].record.id.clone())
+                    })
                     .collect();
             }
             let served = (0..self.over.len())
@@ -491,7 +518,8 @@ impl Run<'_> {
         })?;
         let candidates: Vec<CandidateRecord> = pool.into_iter().map(|entry| entry.record).collect();
         let modelled = candidates.iter().all(|record| record.measured.is_none());
-        let certificate = certificate(self.spec, self.options, &candidates, &evidence, &plan, self.ptxas, gpu);
+        let certificate =
+            certificate(self.spec, self.options, &candidates, &evidence, &plan, self.ptxas, gpu);
         let sealed = factory_spec::Sealed::new(plan, certificate, ptx);
         Ok(Found { sealed, candidates, winners: names, modelled })
     }
@@ -531,7 +559,8 @@ impl Run<'_> {
         let modules = candidates
             .iter()
             .map(|candidate| {
-                factory_ptx::parse(&candidate.ptx).map_err(|errors| Reason::NotPtx { line: 0, message: errors.to_string() })
+                factory_ptx::parse(&candidate.ptx)
+                    .map_err(|errors| Reason::NotPtx { line: 0, message: errors.to_string() })
             })
             .collect::<Result<Vec<_>, _>>()?;
         let composed = compose(self.spec, &candidates, modules, &regions(self.spec, &served))?;

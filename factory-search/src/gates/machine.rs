@@ -58,15 +58,18 @@ impl<'a> MachineGate<'a> {
 
     fn inspect(&self, case: &PreparedCase) -> Result<(), Reason> {
         let Some(index) = self.variant_for(case) else {
-            let when: Vec<String> = self.subject.variants.iter().map(|variant| variant.when.to_string()).collect();
+            let when: Vec<String> =
+                self.subject.variants.iter().map(|variant| variant.when.to_string()).collect();
             return Err(Reason::NoCase { when: when.join("; ") });
         };
-        let ready = case
-            .ready(self.spec)
-            .map_err(|message| Reason::Infrastructure { message: format!("the oracle at {}: {message}", case.label) })?;
+        let ready = case.ready(self.spec).map_err(|message| Reason::Infrastructure {
+            message: format!("the oracle at {}: {message}", case.label),
+        })?;
         let options = Options {
             checks: Checks::all(),
-            instruction_budget: (case.elements as u64).saturating_mul(BUDGET_PER_ELEMENT).max(BUDGET_AT_LEAST),
+            instruction_budget: (case.elements as u64)
+                .saturating_mul(BUDGET_PER_ELEMENT)
+                .max(BUDGET_AT_LEAST),
             // Another order of warps and blocks for each case: what depends on it gives itself away.
             seed: self.seed ^ case.case.seed,
             threads: 1,
@@ -93,7 +96,8 @@ impl<'a> MachineGate<'a> {
     /// The first refusal in the order of `indices`.
     pub fn run_all(&self, cases: &Cases, indices: &[usize]) -> Result<u32, Rejection> {
         if indices.is_empty() {
-            let when: Vec<String> = self.subject.variants.iter().map(|variant| variant.when.to_string()).collect();
+            let when: Vec<String> =
+                self.subject.variants.iter().map(|variant| variant.when.to_string()).collect();
             return Err(Rejection::new(Gate::Machine, Reason::NoCase { when: when.join("; ") }));
         }
         for &index in indices {
@@ -174,9 +178,11 @@ fn execute(
 
 fn stopped(stop: Stop, case: &PreparedCase) -> Reason {
     match stop {
-        Stop::Fault(fault) => {
-            Reason::Fault { sizes: describe(case), kind: fault.kind.name().to_owned(), detail: fault.to_string() }
-        }
+        Stop::Fault(fault) => Reason::Fault {
+            sizes: describe(case),
+            kind: fault.kind.name().to_owned(),
+            detail: fault.to_string(),
+        },
         Stop::Machine(MachineError::Unsupported(form)) => Reason::Unsupported { message: form.to_string() },
         Stop::Machine(error @ MachineError::OutOfMemory { .. }) => {
             Reason::Infrastructure { message: error.to_string() }

@@ -61,18 +61,25 @@ fn inspect(spec: &BoundSpec, subject: &Subject<'_>) -> Result<Module, Reason> {
         return Err(Reason::EntryUnused { entry: idle.name.clone() });
     }
     if let Some(twice) = duplicate(&module) {
-        return Err(Reason::NotPtx { line: twice.span.line, message: format!("`{}` is defined twice", twice.name) });
+        return Err(Reason::NotPtx {
+            line: twice.span.line,
+            message: format!("`{}` is defined twice", twice.name),
+        });
     }
     Ok(module)
 }
 
 fn duplicate(module: &Module) -> Option<&Function> {
     let mut seen = BTreeSet::new();
-    module.functions().filter(|function| function.body.is_some()).find(|function| !seen.insert(function.name.as_str()))
+    module
+        .functions()
+        .filter(|function| function.body.is_some())
+        .find(|function| !seen.insert(function.name.as_str()))
 }
 
 fn check_header(module: &Module, arch: Arch) -> Result<(), Reason> {
-    let header = |directive, found: String, allowed: String| Err(Reason::Header { directive, found, allowed });
+    let header =
+        |directive, found: String, allowed: String| Err(Reason::Header { directive, found, allowed });
     if module.target != [arch.name()] {
         return header(".target", module.target.join(", "), arch.name().to_owned());
     }
@@ -92,7 +99,12 @@ fn check_header(module: &Module, arch: Arch) -> Result<(), Reason> {
 }
 
 /// Number, order, size and kind of the parameters.
-fn check_params(spec: &BoundSpec, variant: &Variant, launch: &LaunchPlan, entry: &Function) -> Result<(), Reason> {
+fn check_params(
+    spec: &BoundSpec,
+    variant: &Variant,
+    launch: &LaunchPlan,
+    entry: &Function,
+) -> Result<(), Reason> {
     let disagree = |index: usize, declared: String, planned: String| {
         Err(Reason::Parameter { entry: launch.entry.clone(), index, declared, planned })
     };
@@ -100,7 +112,9 @@ fn check_params(spec: &BoundSpec, variant: &Variant, launch: &LaunchPlan, entry:
         let (declared, planned) = match (entry.params.get(index), launch.params.get(index)) {
             (Some(declared), Some(planned)) => (declared, planned),
             (Some(declared), None) => return disagree(index, describe(declared), "absent".to_owned()),
-            (None, Some(planned)) => return disagree(index, "absent".to_owned(), describe_plan(spec, variant, planned)?),
+            (None, Some(planned)) => {
+                return disagree(index, "absent".to_owned(), describe_plan(spec, variant, planned)?);
+            }
             (None, None) => break,
         };
         let wanted = describe_plan(spec, variant, planned)?;
@@ -137,7 +151,8 @@ fn describe(declared: &Variable) -> String {
 }
 
 fn describe_plan(spec: &BoundSpec, variant: &Variant, planned: &ParamPlan) -> Result<String, Reason> {
-    let unknown = |what: &str, name: &str| Reason::Plan { message: format!("{what} `{name}` does not exist") };
+    let unknown =
+        |what: &str, name: &str| Reason::Plan { message: format!("{what} `{name}` does not exist") };
     Ok(match planned {
         ParamPlan::Pointer { arg } => {
             let found = spec.arg(arg).ok_or_else(|| unknown("the argument", arg))?;
@@ -156,7 +171,9 @@ fn describe_plan(spec: &BoundSpec, variant: &Variant, planned: &ParamPlan) -> Re
         }
         ParamPlan::Size { value, bytes } => {
             if !matches!(bytes, 4 | 8) {
-                return Err(Reason::Plan { message: format!("a size is passed in {bytes} bytes; 4 and 8 are possible") });
+                return Err(Reason::Plan {
+                    message: format!("a size is passed in {bytes} bytes; 4 and 8 are possible"),
+                });
             }
             format!("the size `{value}` ({} bits)", u32::from(*bytes) * 8)
         }
@@ -194,13 +211,23 @@ fn check_bounds(launch: &LaunchPlan, entry: &Function) -> Result<(), Reason> {
     for directive in &entry.directives {
         match directive {
             FunctionDirective::ReqNTid(values) if padded(values) != block => {
-                return limit("a block (`.reqntid` wants exactly its own)", threads, padded(values).iter().product());
+                return limit(
+                    "a block (`.reqntid` wants exactly its own)",
+                    threads,
+                    padded(values).iter().product(),
+                );
             }
             FunctionDirective::MaxNTid(values) if threads > padded(values).iter().product() => {
                 return limit("a block (`.maxntid`)", threads, padded(values).iter().product());
             }
-            FunctionDirective::ReqNCtaPerCluster(values) if padded(values) != launch.cluster.map(u64::from) => {
-                return limit("a cluster (`.reqnctapercluster` wants exactly its own)", cluster, padded(values).iter().product());
+            FunctionDirective::ReqNCtaPerCluster(values)
+                if padded(values) != launch.cluster.map(u64::from) =>
+            {
+                return limit(
+                    "a cluster (`.reqnctapercluster` wants exactly its own)",
+                    cluster,
+                    padded(values).iter().product(),
+                );
             }
             _ => {}
         }

@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 
 use factory_ptx::ast::{
-    AddressBase, Directive, Function, FunctionKind, Instruction, Item, Linking, Module, Operand, Space, Statement, Type,
-    Variable,
+    AddressBase, Directive, Function, FunctionKind, Instruction, Item, Linking, Module, Operand, Space,
+    Statement, Type, Variable,
 };
 
 use crate::verdict::{Gate, Reason, Rejection};
@@ -17,19 +17,99 @@ use crate::verdict::{Gate, Reason, Rejection};
 /// Opcodes that may occur. Some are looked at more closely below.
 const OPCODES: &[&str] = &[
     // Integer, logic, moves.
-    "abs", "add", "addc", "and", "bfe", "bfi", "bfind", "bmsk", "brev", "clz", "cnot", "div", "dp2a", "dp4a", "fns",
-    "lop3", "mad", "mad24", "madc", "max", "min", "mov", "mul", "mul24", "neg", "not", "or", "popc", "prmt", "rem",
-    "sad", "selp", "set", "setp", "shf", "shl", "shr", "slct", "sub", "subc", "szext", "xor",
+    "abs",
+    "add",
+    "addc",
+    "and",
+    "bfe",
+    "bfi",
+    "bfind",
+    "bmsk",
+    "brev",
+    "clz",
+    "cnot",
+    "div",
+    "dp2a",
+    "dp4a",
+    "fns",
+    "lop3",
+    "mad",
+    "mad24",
+    "madc",
+    "max",
+    "min",
+    "mov",
+    "mul",
+    "mul24",
+    "neg",
+    "not",
+    "or",
+    "popc",
+    "prmt",
+    "rem",
+    "sad",
+    "selp",
+    "set",
+    "setp",
+    "shf",
+    "shl",
+    "shr",
+    "slct",
+    "sub",
+    "subc",
+    "szext",
+    "xor",
     // Floating point.
-    "copysign", "cos", "cvt", "ex2", "fma", "lg2", "rcp", "rsqrt", "sin", "sqrt", "tanh", "testp",
+    "copysign",
+    "cos",
+    "cvt",
+    "ex2",
+    "fma",
+    "lg2",
+    "rcp",
+    "rsqrt",
+    "sin",
+    "sqrt",
+    "tanh",
+    "testp",
     // Memory.
-    "atom", "cp", "createpolicy", "cvta", "fence", "isspacep", "ld", "ldmatrix", "ldu", "mapa", "getctarank", "membar",
-    "movmatrix", "red", "st", "stmatrix",
+    "atom",
+    "cp",
+    "createpolicy",
+    "cvta",
+    "fence",
+    "isspacep",
+    "ld",
+    "ldmatrix",
+    "ldu",
+    "mapa",
+    "getctarank",
+    "membar",
+    "movmatrix",
+    "red",
+    "st",
+    "stmatrix",
     // Control, warps, barriers.
-    "activemask", "bar", "barrier", "bra", "brx", "call", "elect", "exit", "match", "mbarrier", "redux", "ret", "setmaxnreg",
-    "shfl", "vote",
+    "activemask",
+    "bar",
+    "barrier",
+    "bra",
+    "brx",
+    "call",
+    "elect",
+    "exit",
+    "match",
+    "mbarrier",
+    "redux",
+    "ret",
+    "setmaxnreg",
+    "shfl",
+    "vote",
     // Tensor cores.
-    "mma", "tcgen05", "wgmma", "wmma",
+    "mma",
+    "tcgen05",
+    "wgmma",
+    "wmma",
 ];
 
 /// Opcodes that are refused for a reason worth telling; every other unknown one is just not on the list.
@@ -229,7 +309,8 @@ fn cache_policies(body: &[Statement]) -> BTreeSet<String> {
                 Statement::Block(inner) => walk(inner, made, other),
                 Statement::Instruction(instruction) => {
                     if let Some(Operand::Name(target)) = instruction.operands.first() {
-                        if instruction.opcode == "createpolicy" { &mut *made } else { &mut *other }.insert(target.clone());
+                        if instruction.opcode == "createpolicy" { &mut *made } else { &mut *other }
+                            .insert(target.clone());
                     }
                     // Vector loads and calls write several registers.
                     for operand in &instruction.operands {
@@ -323,11 +404,17 @@ fn check_call(instruction: &Instruction, context: &Context<'_>) -> Result<(), Re
     let line = instruction.span.line;
     match callee {
         Some(name) if context.defined.contains(name.as_str()) => Ok(()),
-        Some(name) if context.names.is_register(name) => {
-            Err(Reason::Instruction { instruction: instruction.mnemonic(), line, why: "its target is not known" })
-        }
+        Some(name) if context.names.is_register(name) => Err(Reason::Instruction {
+            instruction: instruction.mnemonic(),
+            line,
+            why: "its target is not known",
+        }),
         Some(name) => Err(Reason::External { name: name.clone(), line }),
-        None => Err(Reason::Instruction { instruction: instruction.mnemonic(), line, why: "its target is not known" }),
+        None => Err(Reason::Instruction {
+            instruction: instruction.mnemonic(),
+            line,
+            why: "its target is not known",
+        }),
     }
 }
 
@@ -365,7 +452,12 @@ fn check_name(name: &str, line: u32, context: &Context<'_>) -> Result<(), Reason
     Err(Reason::SpecialRegister { register: name.to_owned(), line, why: register_reason(base) })
 }
 
-fn check_address(base: &AddressBase, offset: i64, instruction: &Instruction, context: &Context<'_>) -> Result<(), Reason> {
+fn check_address(
+    base: &AddressBase,
+    offset: i64,
+    instruction: &Instruction,
+    context: &Context<'_>,
+) -> Result<(), Reason> {
     let line = instruction.span.line;
     let space = address_space(instruction);
     let name = match base {
@@ -373,7 +465,11 @@ fn check_address(base: &AddressBase, offset: i64, instruction: &Instruction, con
         // Shared memory begins at 0 in every block, so a number is as good as a name there.
         AddressBase::Absolute if space == "shared" => return Ok(()),
         AddressBase::Absolute => {
-            return Err(Reason::AbsoluteAddress { instruction: instruction.mnemonic(), space: space.to_owned(), line });
+            return Err(Reason::AbsoluteAddress {
+                instruction: instruction.mnemonic(),
+                space: space.to_owned(),
+                line,
+            });
         }
     };
     check_name(name, line, context)?;
@@ -409,6 +505,7 @@ fn address_space(instruction: &Instruction) -> &str {
 /// Bytes that one thread accesses.
 fn access_bytes(instruction: &Instruction) -> u64 {
     let element = instruction.types().last().map_or(1, |ty: Type| u64::from(ty.size()));
-    let lanes = ["v2", "v4", "v8"].iter().position(|word| instruction.has(word)).map_or(1, |power| 2 << power);
+    let lanes =
+        ["v2", "v4", "v8"].iter().position(|word| instruction.has(word)).map_or(1, |power| 2 << power);
     element * lanes
 }

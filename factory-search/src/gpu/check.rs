@@ -36,7 +36,13 @@ struct Guarded {
 }
 
 impl Guarded {
-    fn new(gpu: &Gpu, name: &str, bytes: usize, alignment: usize, placement: Placement) -> Result<Guarded, DriverError> {
+    fn new(
+        gpu: &Gpu,
+        name: &str,
+        bytes: usize,
+        alignment: usize,
+        placement: Placement,
+    ) -> Result<Guarded, DriverError> {
         let room = bytes.next_multiple_of(256);
         let buffer = Buffer::new(gpu, room + 2 * GUARD)?;
         let slack = match placement {
@@ -73,7 +79,12 @@ impl Gpu {
     /// # Errors
     /// The first refusal. After an error that stays with the context, a new context was made; when that fails too the
     /// verdict is `Infrastructure`.
-    pub fn check(&mut self, spec: &BoundSpec, cases: &Cases, candidate: &Candidate) -> Result<u32, Rejection> {
+    pub fn check(
+        &mut self,
+        spec: &BoundSpec,
+        cases: &Cases,
+        candidate: &Candidate,
+    ) -> Result<u32, Rejection> {
         let outcome = self.check_cases(spec, cases, candidate);
         outcome.map_err(|(trouble, sizes)| self.rejection(Gate::Device, trouble, &sizes))
     }
@@ -93,13 +104,20 @@ impl Gpu {
                 },
             },
             // The kernel asks for more than the device gives a launch.
-            Trouble::Driver(error) if matches!(error.code, 1 | 701) => Reason::Plan { message: error.to_string() },
+            Trouble::Driver(error) if matches!(error.code, 1 | 701) => {
+                Reason::Plan { message: error.to_string() }
+            }
             Trouble::Driver(error) => Reason::Infrastructure { message: error.to_string() },
         };
         Rejection::new(gate, reason)
     }
 
-    fn check_cases(&self, spec: &BoundSpec, cases: &Cases, candidate: &Candidate) -> Result<u32, (Trouble, String)> {
+    fn check_cases(
+        &self,
+        spec: &BoundSpec,
+        cases: &Cases,
+        candidate: &Candidate,
+    ) -> Result<u32, (Trouble, String)> {
         let nowhere = |trouble: Trouble| (trouble, String::new());
         let served = cases.served(spec, &candidate.variant);
         if served.is_empty() {
@@ -109,7 +127,8 @@ impl Gpu {
         let loaded = Loaded::new(self, candidate).map_err(nowhere)?;
         for &index in &served {
             let case = &cases.all()[index];
-            self.check_case(spec, case, candidate, &loaded).map_err(|trouble| (trouble, case.label.clone()))?;
+            self.check_case(spec, case, candidate, &loaded)
+                .map_err(|trouble| (trouble, case.label.clone()))?;
         }
         Ok(served.len() as u32)
     }
@@ -126,10 +145,11 @@ impl Gpu {
         for placement in [Placement::Start, Placement::End] {
             for poison in POISONS {
                 let outputs = self.run_case(spec, case, candidate, loaded, placement, poison)?;
-                let ready = case.ready(spec).map_err(|message| Reason::Infrastructure { message: message.to_owned() })?;
+                let ready = case
+                    .ready(spec)
+                    .map_err(|message| Reason::Infrastructure { message: message.to_owned() })?;
                 let slices: Vec<&[u8]> = outputs.iter().map(Vec::as_slice).collect();
-                let agreed =
-                    compare::compare(spec, &case.case, &ready.expected, &slices, &ready.tolerances);
+                let agreed = compare::compare(spec, &case.case, &ready.expected, &slices, &ready.tolerances);
                 agreed.map_err(|mismatch| Reason::Mismatch {
                     sizes: case.label.clone(),
                     message: mismatch.to_string(),
@@ -169,10 +189,12 @@ impl Gpu {
         let sizes = &case.case.sizes;
         let variant = &candidate.variant;
         let alignment = variant.alignment.max(1) as usize;
-        let ready = case.ready(spec).map_err(|message| Reason::Infrastructure { message: message.to_owned() })?;
+        let ready =
+            case.ready(spec).map_err(|message| Reason::Infrastructure { message: message.to_owned() })?;
         let mut bindings = Bindings::default();
         let mut tensors: Vec<(usize, Guarded)> = Vec::new();
-        let missing = |name: &str| Reason::Infrastructure { message: format!("no input was drawn for `{name}`") };
+        let missing =
+            |name: &str| Reason::Infrastructure { message: format!("no input was drawn for `{name}`") };
         for (index, arg) in spec.args.iter().enumerate() {
             let input = ready.inputs.get(&ArgId(index as u32));
             if arg.scalar {
@@ -200,7 +222,8 @@ impl Gpu {
             launch.queue(self)?;
         }
         self.wait()?;
-        let band = |tensor: &Guarded| Reason::GuardBand { sizes: case.label.clone(), buffer: tensor.name.clone() };
+        let band =
+            |tensor: &Guarded| Reason::GuardBand { sizes: case.label.clone(), buffer: tensor.name.clone() };
         for tensor in &scratch {
             tensor.get()?.ok_or_else(|| band(tensor))?;
         }

@@ -88,8 +88,11 @@ pub fn time_candidates(
     let mut refused: Vec<Option<Rejection>> = vec![None; candidates.len()];
     loop {
         let alive: Vec<usize> = (0..candidates.len()).filter(|&index| refused[index].is_none()).collect();
-        let outcome = Session { gpu, spec, sizes, label: &label, options, started: Instant::now() }
-            .run(candidates, &alive, &mut refused);
+        let outcome = Session { gpu, spec, sizes, label: &label, options, started: Instant::now() }.run(
+            candidates,
+            &alive,
+            &mut refused,
+        );
         match outcome {
             Ok(timing) => return Ok(timing),
             Err((None, trouble)) => {
@@ -226,7 +229,8 @@ impl Session<'_> {
             self.round(round, &racing, &mut runners, &sets, refused)?;
             racing.retain(|&slot| refused[runners[slot].index].is_none());
             if round >= 1 {
-                let leader = racing.iter().map(|&slot| median(&runners[slot].samples)).fold(f64::INFINITY, f64::min);
+                let leader =
+                    racing.iter().map(|&slot| median(&runners[slot].samples)).fold(f64::INFINITY, f64::min);
                 racing.retain(|&slot| {
                     let best = runners[slot].samples.iter().copied().fold(f64::INFINITY, f64::min);
                     let stays = best <= leader * self.options.hopeless;
@@ -366,7 +370,13 @@ impl Session<'_> {
     }
 
     /// Runs every set twice, over two poisons: outputs are right and do not depend on what was there, inputs stay.
-    fn prove(&self, runner: &mut Runner, sets: &Sets, truth: &mut Truth, inputs: &[u64]) -> Result<(), Trouble> {
+    fn prove(
+        &self,
+        runner: &mut Runner,
+        sets: &Sets,
+        truth: &mut Truth,
+        inputs: &[u64],
+    ) -> Result<(), Trouble> {
         let (gpu, spec) = (self.gpu, self.spec);
         runner.fingerprints.clear();
         for poison in POISONS {
@@ -386,8 +396,12 @@ impl Session<'_> {
             }
         }
         if let Some(position) = first_difference(inputs, &sets.fingerprints(gpu, spec, false)?) {
-            let names: Vec<&str> =
-                spec.args.iter().filter(|arg| !arg.scalar && !arg.role.writes()).map(|arg| arg.name.as_str()).collect();
+            let names: Vec<&str> = spec
+                .args
+                .iter()
+                .filter(|arg| !arg.scalar && !arg.role.writes())
+                .map(|arg| arg.name.as_str())
+                .collect();
             let input = names.get(position % names.len().max(1)).copied().unwrap_or_default().to_owned();
             return Err(Reason::InputChanged { sizes: self.label.to_owned(), input }.into());
         }

@@ -136,7 +136,13 @@ impl Gpu {
         // SAFETY: the image is a C string, the context is current, the names are C strings.
         unsafe {
             let none = std::ptr::null_mut();
-            self.driver.module_load(&mut self.helpers, image.as_ptr().cast(), 0, none, std::ptr::null_mut())?;
+            self.driver.module_load(
+                &mut self.helpers,
+                image.as_ptr().cast(),
+                0,
+                none,
+                std::ptr::null_mut(),
+            )?;
             self.driver.module_function(&mut self.fill, self.helpers, c"fill".as_ptr())?;
             self.driver.module_function(&mut self.fingerprint, self.helpers, c"fingerprint".as_ptr())?;
             self.driver.module_function(&mut self.differ, self.helpers, c"differ".as_ptr())?;
@@ -197,7 +203,12 @@ impl Gpu {
     }
 
     /// Queues adding the fingerprint of `bytes` from `address` to the 8 bytes at `into`.
-    pub(super) fn fingerprint(&self, address: Address, bytes: usize, into: Address) -> Result<(), DriverError> {
+    pub(super) fn fingerprint(
+        &self,
+        address: Address,
+        bytes: usize,
+        into: Address,
+    ) -> Result<(), DriverError> {
         self.helper(self.fingerprint, &[address, (bytes / 4) as u64, into])
     }
 
@@ -216,7 +227,8 @@ impl Gpu {
 
     /// Launches a helper. A 32-bit parameter is read from the low half of its word.
     fn helper(&self, function: Handle, values: &[u64]) -> Result<(), DriverError> {
-        let mut pointers: Vec<*mut c_void> = values.iter().map(|value| std::ptr::from_ref(value).cast_mut().cast()).collect();
+        let mut pointers: Vec<*mut c_void> =
+            values.iter().map(|value| std::ptr::from_ref(value).cast_mut().cast()).collect();
         let config = LaunchConfig {
             grid: [self.multiprocessors * 8, 1, 1],
             block: [helpers::THREADS, 1, 1],
@@ -293,11 +305,18 @@ impl Loaded {
         let image = CString::new(candidate.ptx.as_str()).map_err(|_| unusable("the PTX"))?;
         let mut log = vec![0u8; 8192];
         let mut options = [JIT_ERROR_LOG, JIT_ERROR_LOG_BYTES];
-        let mut values: [*mut c_void; 2] = [log.as_mut_ptr().cast(), std::ptr::without_provenance_mut(log.len())];
+        let mut values: [*mut c_void; 2] =
+            [log.as_mut_ptr().cast(), std::ptr::without_provenance_mut(log.len())];
         let mut module: Handle = std::ptr::null_mut();
         // SAFETY: the image is a C string; two options with two values, sizes passed in the pointer as the driver wants.
         let loaded = unsafe {
-            gpu.driver.module_load(&mut module, image.as_ptr().cast(), 2, options.as_mut_ptr(), values.as_mut_ptr())
+            gpu.driver.module_load(
+                &mut module,
+                image.as_ptr().cast(),
+                2,
+                options.as_mut_ptr(),
+                values.as_mut_ptr(),
+            )
         };
         if let Err(error) = loaded {
             if error.is_sticky() {
@@ -345,7 +364,9 @@ impl Loaded {
             if dimensions.shared_bytes > 48 << 10 {
                 let bytes = dimensions.shared_bytes as c_int;
                 // SAFETY: the function is of a loaded module.
-                unsafe { gpu.driver.function_set(self.functions[index], FUNCTION_MAX_DYNAMIC_SHARED, bytes) }?;
+                unsafe {
+                    gpu.driver.function_set(self.functions[index], FUNCTION_MAX_DYNAMIC_SHARED, bytes)
+                }?;
             }
             ready.push(ReadyLaunch {
                 function: self.functions[index],

@@ -111,7 +111,12 @@ impl Sets {
     }
 
     /// Fingerprints of the tensors of each set, in order: outputs, or inputs that nothing may write.
-    pub(super) fn fingerprints(&self, gpu: &Gpu, spec: &BoundSpec, outputs: bool) -> Result<Vec<u64>, DriverError> {
+    pub(super) fn fingerprints(
+        &self,
+        gpu: &Gpu,
+        spec: &BoundSpec,
+        outputs: bool,
+    ) -> Result<Vec<u64>, DriverError> {
         let wanted = |arg: &factory_spec::Arg| arg.role.writes() == outputs;
         let of_set = spec.args.iter().filter(|arg| !arg.scalar && wanted(arg)).count();
         let results = Buffer::new(gpu, self.sets.len() * of_set * 8)?;
@@ -135,7 +140,8 @@ impl Sets {
 
     /// Name of the output whose fingerprint stands at this position.
     pub(super) fn output_at(spec: &BoundSpec, position: usize) -> String {
-        let names: Vec<&str> = spec.outputs().filter(|(_, arg)| !arg.scalar).map(|(_, arg)| arg.name.as_str()).collect();
+        let names: Vec<&str> =
+            spec.outputs().filter(|(_, arg)| !arg.scalar).map(|(_, arg)| arg.name.as_str()).collect();
         names.get(position % names.len().max(1)).copied().unwrap_or_default().to_owned()
     }
 
@@ -169,8 +175,15 @@ struct Window {
 
 impl Truth {
     /// Evaluates the first rows, the last ones and some between, on the data that is on the device.
-    pub(super) fn new(gpu: &Gpu, spec: &BoundSpec, sizes: &SizeValues, sets: &Sets, seed: u64) -> Result<Truth, Trouble> {
-        let total: usize = spec.args.iter().filter(|arg| !arg.scalar).map(|arg| spec.elements(arg, sizes)).sum();
+    pub(super) fn new(
+        gpu: &Gpu,
+        spec: &BoundSpec,
+        sizes: &SizeValues,
+        sets: &Sets,
+        seed: u64,
+    ) -> Result<Truth, Trouble> {
+        let total: usize =
+            spec.args.iter().filter(|arg| !arg.scalar).map(|arg| spec.elements(arg, sizes)).sum();
         let mut windows = Vec::new();
         if let Some(size) = separable(spec).filter(|_| total > WINDOW_ELEMENTS) {
             let SizeKind::Free { min, multiple_of, .. } = spec.size(size).kind else {
@@ -195,25 +208,33 @@ impl Truth {
 
     /// Checks what a candidate wrote into the first set: windows against the oracle, every element against the first
     /// candidate that passed.
-    pub(super) fn check(&mut self, gpu: &Gpu, spec: &BoundSpec, sizes: &SizeValues, sets: &Sets) -> Result<(), Trouble> {
+    pub(super) fn check(
+        &mut self,
+        gpu: &Gpu,
+        spec: &BoundSpec,
+        sizes: &SizeValues,
+        sets: &Sets,
+    ) -> Result<(), Trouble> {
         for window in &self.windows {
             let mut outputs = Vec::new();
             for (id, _) in spec.outputs() {
                 outputs.push(window.bytes(spec, sets, id.index())?);
             }
             let slices: Vec<&[u8]> = outputs.iter().map(Vec::as_slice).collect();
-            compare::compare(spec, &window.case, &window.expected, &slices, &window.tolerances).map_err(|mismatch| {
-                Reason::Mismatch {
+            compare::compare(spec, &window.case, &window.expected, &slices, &window.tolerances).map_err(
+                |mismatch| Reason::Mismatch {
                     sizes: format!("{} from row {}", launch::label(spec, sizes), window.start),
                     message: mismatch.to_string(),
-                }
-            })?;
+                },
+            )?;
         }
         if self.reference.is_empty() {
             return self.keep(gpu, spec, sizes, sets);
         }
         for (index, reference, bounds) in &self.reference {
-            let (Some((kind, relative, absolute)), Some(buffer)) = (bounds, sets.tensor(*index)) else { continue };
+            let (Some((kind, relative, absolute)), Some(buffer)) = (bounds, sets.tensor(*index)) else {
+                continue;
+            };
             let count = Buffer::new(gpu, 8)?;
             count.upload(0, &[0; 8])?;
             let arg = &spec.args[*index];
@@ -227,7 +248,10 @@ impl Truth {
             if wrong > 0 {
                 return Err(Reason::Mismatch {
                     sizes: launch::label(spec, sizes),
-                    message: format!("{wrong} of {elements} elements of `{}` differ from another candidate's", arg.name),
+                    message: format!(
+                        "{wrong} of {elements} elements of `{}` differ from another candidate's",
+                        arg.name
+                    ),
                 }
                 .into());
             }
@@ -247,7 +271,8 @@ impl Truth {
             // Two right answers may each be off by the bound, in either direction.
             let relative = 2.0 * stated.max(8.0 * arg.dtype.epsilon());
             let square: f64 = self.windows.iter().map(|window| window.mean_square(id)).fold(0.0, f64::max);
-            let limits = super::helpers::differ_kind(arg.dtype).map(|kind| (kind, relative, relative * square.sqrt()));
+            let limits =
+                super::helpers::differ_kind(arg.dtype).map(|kind| (kind, relative, relative * square.sqrt()));
             self.reference.push((id.index(), copy, limits));
         }
         Ok(gpu.wait()?)
@@ -272,9 +297,11 @@ impl Window {
         cut: Option<(SizeId, u64)>,
         seed: u64,
     ) -> Result<Window, Trouble> {
-        let oracle = |error: oracle::OracleError| Reason::Infrastructure { message: format!("the oracle: {error}") };
+        let oracle =
+            |error: oracle::OracleError| Reason::Infrastructure { message: format!("the oracle: {error}") };
         let case = crate::cases::case_at(spec, sizes, seed);
-        let mut window = Window { case, start, cut, expected: Outputs::default(), tolerances: Tolerances::default() };
+        let mut window =
+            Window { case, start, cut, expected: Outputs::default(), tolerances: Tolerances::default() };
         let mut inputs = BTreeMap::new();
         for (id, arg) in spec.inputs() {
             let mut values = Vec::new();
@@ -298,7 +325,9 @@ impl Window {
         let len = spec.elements(arg, &self.case.sizes) * arg.dtype.size();
         let mut bytes = vec![0; len];
         let offset = match self.cut {
-            Some((size, rows)) if arg.shape.first() == Some(&size) => len / rows.max(1) as usize * self.start as usize,
+            Some((size, rows)) if arg.shape.first() == Some(&size) => {
+                len / rows.max(1) as usize * self.start as usize
+            }
             _ => 0,
         };
         if let Some(buffer) = sets.tensor(index) {

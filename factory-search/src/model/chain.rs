@@ -53,7 +53,9 @@ impl Walk<'_> {
             return;
         }
         let load = matches!(instruction.opcode.as_str(), "ld" | "ldu" | "atom")
-            && !["shared", "shared::cta", "local", "param", "const"].iter().any(|space| instruction.has(space));
+            && !["shared", "shared::cta", "local", "param", "const"]
+                .iter()
+                .any(|space| instruction.has(space));
         let skip = usize::from(instruction.opcode != "st" && instruction.opcode != "red");
         let waits = instruction.operands.iter().skip(skip).any(|operand| self.reads(operand))
             || instruction.guard.as_ref().is_some_and(|guard| self.pending.contains(&guard.register));

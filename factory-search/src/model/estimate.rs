@@ -81,7 +81,8 @@ pub fn occupancy(profile: &LaunchProfile, target: &Target) -> Occupancy {
         (by_registers, "registers"),
         (by_shared, "shared memory"),
     ];
-    let (blocks, limit) = limits.into_iter().min_by_key(|(blocks, _)| *blocks).expect("the list is not empty");
+    let (blocks, limit) =
+        limits.into_iter().min_by_key(|(blocks, _)| *blocks).expect("the list is not empty");
     Occupancy { blocks, limit }
 }
 
@@ -152,7 +153,8 @@ pub fn estimate_launch(profile: &LaunchProfile, compulsory: f64, target: &Target
     let share = (blocks / multiprocessors).ceil() * multiprocessors / blocks;
     // With many blocks the early ones make room for the rest, and nobody waits for the last wave.
     let imbalance = 1.0 + (share - 1.0).min(1.0 / (blocks / resident).max(1.0)).max(0.0);
-    let issue = cycles / multiprocessors / target.clock * if blocks < multiprocessors { share } else { imbalance };
+    let issue =
+        cycles / multiprocessors / target.clock * if blocks < multiprocessors { share } else { imbalance };
 
     // Little's law with blocks for customers: so many at once, each for so long.
     let warps = f64::from(profile.threads.div_ceil(32).max(1)) * blocks;
@@ -192,7 +194,8 @@ pub fn estimate_variant(launches: &[LaunchProfile], compulsory: f64, target: &Ta
     let all: f64 = launches.iter().map(touched).sum();
     let mut whole: Option<Estimate> = None;
     for profile in launches {
-        let share = if launches.len() == 1 { compulsory } else { compulsory * touched(profile) / all.max(1.0) };
+        let share =
+            if launches.len() == 1 { compulsory } else { compulsory * touched(profile) / all.max(1.0) };
         let part = estimate_launch(profile, share, target)?;
         whole = Some(match whole {
             None => part,
@@ -257,7 +260,8 @@ mod tests {
     #[test]
     fn wide_accesses_beat_narrow_ones() {
         let bytes = 64e6;
-        let order: Vec<f64> = [16.0, 8.0, 4.0, 2.0].map(|access| seconds(&copy(bytes, access), 2.0 * bytes)).into();
+        let order: Vec<f64> =
+            [16.0, 8.0, 4.0, 2.0].map(|access| seconds(&copy(bytes, access), 2.0 * bytes)).into();
         assert!(order.windows(2).all(|pair| pair[0] <= pair[1]), "{order:?}");
         assert!(order[3] > 1.5 * order[0], "{order:?}");
     }
@@ -275,12 +279,18 @@ mod tests {
         let base = copy(64e6, 16.0);
         let of = |profile: LaunchProfile| occupancy(&profile, &Target::H200);
         assert_eq!(of(base.clone()), Occupancy { blocks: 8, limit: "threads" });
-        assert_eq!(of(LaunchProfile { registers: 255, ..base.clone() }), Occupancy { blocks: 1, limit: "registers" });
+        assert_eq!(
+            of(LaunchProfile { registers: 255, ..base.clone() }),
+            Occupancy { blocks: 1, limit: "registers" }
+        );
         assert_eq!(
             of(LaunchProfile { shared_bytes: 100 << 10, ..base.clone() }),
             Occupancy { blocks: 2, limit: "shared memory" }
         );
-        assert_eq!(of(LaunchProfile { threads: 32, ..base.clone() }), Occupancy { blocks: 32, limit: "blocks" });
+        assert_eq!(
+            of(LaunchProfile { threads: 32, ..base.clone() }),
+            Occupancy { blocks: 32, limit: "blocks" }
+        );
         let hopeless = LaunchProfile { threads: 1024, registers: 255, ..base };
         assert!(estimate_launch(&hopeless, 1.0, &Target::H200).is_none());
     }

@@ -49,7 +49,11 @@ pub(crate) fn profile(
     let mut buffers: Vec<Vec<u8>> = spec
         .args
         .iter()
-        .map(|arg| if arg.scalar { Vec::new() } else { vec![0; spec.elements(arg, &small) * arg.dtype.size()] })
+        .map(
+            |arg| {
+                if arg.scalar { Vec::new() } else { vec![0; spec.elements(arg, &small) * arg.dtype.size()] }
+            },
+        )
         .collect();
     let mut memory = Memory::new();
     let mut bindings = Bindings::default();
@@ -61,8 +65,11 @@ pub(crate) fn profile(
             continue;
         }
         // Only counts matter here, so that an `inout` may be an output: its shadow is not filled.
-        let address =
-            if arg.role.writes() { memory.output(&arg.name, buffer) } else { memory.input(&arg.name, buffer) };
+        let address = if arg.role.writes() {
+            memory.output(&arg.name, buffer)
+        } else {
+            memory.input(&arg.name, buffer)
+        };
         bindings.pointers.insert(arg.name.clone(), address);
     }
     for (name, bytes) in launch::scratch_bytes(spec, &small, variant)? {
@@ -72,8 +79,12 @@ pub(crate) fn profile(
 
     let mut profiles = Vec::new();
     for (plan, kernel) in variant.launches.iter().zip(&kernels) {
-        let Some(real) = launch::dimensions(spec, sizes, plan, target.shared_bytes_of_block)? else { continue };
-        let Some(tried) = launch::dimensions(spec, &small, plan, target.shared_bytes_of_block)? else { continue };
+        let Some(real) = launch::dimensions(spec, sizes, plan, target.shared_bytes_of_block)? else {
+            continue;
+        };
+        let Some(tried) = launch::dimensions(spec, &small, plan, target.shared_bytes_of_block)? else {
+            continue;
+        };
         let values = launch::parameters(spec, &small, plan, &bindings)?;
         let run = launch::machine_launch(kernel, plan, tried, &values)?;
         let cluster: u64 = plan.cluster.iter().map(|&x| u64::from(x)).product();
@@ -94,8 +105,7 @@ pub(crate) fn profile(
             Stop::Machine(error) => Reason::Unsupported { message: error.to_string() },
         })?;
         let run_blocks = report.blocks_run.max(1) as f64;
-        let mut profile =
-            LaunchProfile::scaled(&report.counters, tried.blocks() as f64 / run_blocks * scale);
+        let mut profile = LaunchProfile::scaled(&report.counters, tried.blocks() as f64 / run_blocks * scale);
         profile.blocks = real.blocks();
         profile.threads = plan.block.iter().product();
         profile.cluster = cluster as u32;
@@ -109,7 +119,8 @@ pub(crate) fn profile(
         match resources.and_then(|resources| resources.get(&plan.entry)) {
             Some(found) => {
                 profile.registers = found.registers;
-                profile.spill_bytes = f64::from(found.spill_bytes) * f64::from(profile.threads) * real.blocks() as f64;
+                profile.spill_bytes =
+                    f64::from(found.spill_bytes) * f64::from(profile.threads) * real.blocks() as f64;
             }
             // Slots are counted before a compiler shares them; about half of them live at once in unrolled code.
             None => profile.registers = (report.counters.register_slots / 2 + 10).clamp(24, 255),
