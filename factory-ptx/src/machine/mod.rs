@@ -4,6 +4,15 @@
 //! [`Launch`] may touch, at addresses that the launch's parameters carry. [`run`] executes all blocks and returns a
 //! [`Report`] or a [`Stop`].
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "loops over lanes index several arrays and masks at once; the index is the lane"
+)]
+#![expect(
+    clippy::wrong_self_convention,
+    reason = "decoder methods are named after the PTX forms that they read"
+)]
+
 mod decode;
 mod error;
 mod exec;

@@ -284,13 +284,7 @@ pub(crate) fn extremum64<const MAX: bool, const NAN: bool>(a: f64, b: f64) -> f6
 /// `2^x` in f64 to about 2e-13, without branches, the same on every platform.
 #[inline(always)]
 pub(crate) fn exp2(x: f64) -> f64 {
-    let clamped = if x < -1020.0 {
-        -1020.0
-    } else if x > 1020.0 {
-        1020.0
-    } else {
-        x
-    };
+    let clamped = x.clamp(-1020.0, 1020.0);
     // Adding and subtracting 1.5 * 2^52 rounds to an integer; its low bits are that integer.
     const MAGIC: f64 = 6_755_399_441_055_744.0;
     let shifted = clamped + MAGIC;
@@ -359,7 +353,7 @@ pub(crate) fn tanh(x: f64) -> f64 {
 /// The sign of `a * b + c - r` in f64, exactly but for products that underflow: -1, 0 or 1.
 fn residual_sign(a: f64, b: f64, c: f64, r: f64) -> i32 {
     let product = a * b;
-    let mut terms = vec![a.mul_add(b, -product), product, c, -r];
+    let mut terms = [a.mul_add(b, -product), product, c, -r];
     // Error-free sums, largest terms last, until no pair overlaps: the last non-zero one has the sign of the sum.
     for _ in 0..4 {
         for index in 1..terms.len() {

@@ -1,5 +1,10 @@
 //! Comparisons and selections.
 
+#![expect(
+    clippy::neg_cmp_op_on_partial_ord,
+    reason = "unordered comparisons are the negations of ordered ones"
+)]
+
 use super::function::Decoder;
 use super::integer::by_int;
 use super::words::{Words, unsupported};

@@ -30,7 +30,7 @@ impl<'m> Decoder<'_, 'm> {
                 self.float(i)
             }
             "add" | "sub" | "mul" | "mad" | "addc" | "subc" | "madc" | "mul24" | "mad24" | "sad" | "div"
-            | "rem" | "abs" | "neg" | "min" | "max" | "dp4a" | "dp2a" => self.integer(i),
+            | "rem" | "abs" | "neg" | "min" | "max" | "dp4a" | "dp2a" | "vabsdiff4" => self.integer(i),
             "and" | "or" | "xor" | "not" | "cnot" | "shl" | "shr" | "shf" | "popc" | "clz" | "brev"
             | "bfind" | "bfe" | "bfi" | "bmsk" | "szext" | "fns" | "lop3" | "prmt" => self.bits(i),
             "setp" | "set" | "selp" | "slct" | "testp" => self.compare(i),

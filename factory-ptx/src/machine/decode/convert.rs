@@ -169,7 +169,7 @@ macro_rules! integer_to_float {
 /// The last steps of a conversion to a narrow float: rectify, round, saturate to finite.
 #[inline(always)]
 fn narrowed<const MODE: u8>(value: f64, format: Format, relu: bool, finite: bool, nan: u32) -> u32 {
-    let value = if relu && (value < 0.0 || value == 0.0) { 0.0 } else { value };
+    let value = if relu && value <= 0.0 { 0.0 } else { value };
     match narrow::<MODE>(value, format) {
         None => nan,
         Some(bits) => {

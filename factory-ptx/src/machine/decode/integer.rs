@@ -73,6 +73,12 @@ fn doubled(ty: Type) -> Option<Type> {
     })
 }
 
+/// The absolute difference of two bytes.
+#[inline(always)]
+fn byte_difference(a: u32, b: u32, index: u32) -> u32 {
+    u32::from(((a >> (8 * index)) as u8).abs_diff((b >> (8 * index)) as u8))
+}
+
 /// Sign-extends the low 24 bits.
 #[inline(always)]
 fn low24(value: i32) -> i64 {
@@ -226,6 +232,21 @@ impl<'m> Decoder<'_, 'm> {
                 self.same(i, class, ty, alu)
             }
             "dp4a" | "dp2a" => self.dot(i, words),
+            "vabsdiff4" => {
+                let add = words.take("add");
+                let types = [words.ty()?, words.ty()?, words.ty()?];
+                words.finish()?;
+                let alu = match (types == [Type::U32; 3], add) {
+                    (true, true) => Some(ternary(|a: u32, b: u32, c: u32| {
+                        (0..4).fold(c, |sum, index| sum.wrapping_add(byte_difference(a, b, index)))
+                    })),
+                    (true, false) => Some(ternary(|a: u32, b: u32, _: u32| {
+                        (0..4).fold(0, |all, index| all | byte_difference(a, b, index) << (8 * index))
+                    })),
+                    _ => None,
+                };
+                self.same(i, class, Type::U32, alu)
+            }
             _ => Err(unsupported(i, "this integer operation")),
         }
     }

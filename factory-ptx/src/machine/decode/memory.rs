@@ -137,7 +137,7 @@ impl<'m> Decoder<'_, 'm> {
             let row = slot + (at / 4) as u32 * 32;
             let hidden = index + 1 < elements.len();
             if bytes >= 4 {
-                if at % 4 != 0 {
+                if !at.is_multiple_of(4) {
                     return Err(unsupported(i, "an aligned parameter"));
                 }
                 let rows = rows(ty);

@@ -234,13 +234,19 @@ pub(crate) fn decode(
     let mut functions: HashMap<&str, u32> = HashMap::from([(entry.name.as_str(), 0)]);
     let mut used: HashSet<&str> = HashSet::new();
     let mut scoped_variables: Vec<&Variable> = Vec::new();
+    let variables: HashMap<&str, &Variable> =
+        module.variables().map(|variable| (variable.name.as_str(), variable)).collect();
     let mut next = 0;
     while next < reached.len() {
         let mut names = Vec::new();
         walk(reached[next].body.as_deref().unwrap_or_default(), &mut names, &mut scoped_variables, 0)?;
-        for name in names {
+        while let Some(name) = names.pop() {
             if !used.insert(name) {
                 continue;
+            }
+            // An initialiser may name functions and further variables.
+            if let Some(init) = variables.get(name).and_then(|variable| variable.init.as_ref()) {
+                name_initializer(init, &mut names, 0);
             }
             if let Some(function) = resolve(name) {
                 let index = match functions.get(function.name.as_str()) {
@@ -256,19 +262,6 @@ pub(crate) fn decode(
         }
         next += 1;
     }
-    // An initialiser may name further variables.
-    let mut grew = true;
-    while grew {
-        grew = false;
-        for variable in module.variables() {
-            if used.contains(variable.name.as_str())
-                && let Some(init) = &variable.init
-            {
-                grew |= name_initializer(init, &mut used, 0);
-            }
-        }
-    }
-
     let mut layout = Layout::default();
     for variable in module.variables() {
         if used.contains(variable.name.as_str()) {
@@ -498,14 +491,16 @@ fn initializer_value(
     })
 }
 
-fn name_initializer<'m>(init: &'m Initializer, used: &mut HashSet<&'m str>, depth: usize) -> bool {
+fn name_initializer<'m>(init: &'m Initializer, names: &mut Vec<&'m str>, depth: usize) {
     match init {
         Initializer::List(elements) if depth < 16 => {
-            elements.iter().fold(false, |grew, element| name_initializer(element, used, depth + 1) | grew)
+            for element in elements {
+                name_initializer(element, names, depth + 1);
+            }
         }
-        Initializer::Symbol { name, .. } => used.insert(name),
-        Initializer::Mask { symbol, .. } if depth < 16 => name_initializer(symbol, used, depth + 1),
-        _ => false,
+        Initializer::Symbol { name, .. } => names.push(name),
+        Initializer::Mask { symbol, .. } if depth < 16 => name_initializer(symbol, names, depth + 1),
+        _ => {}
     }
 }
 

@@ -53,9 +53,9 @@ pub(super) unsafe fn read_raw<const N: usize>(pointer: *const u8) -> u64 {
     // the atomic types have the layout of the integers.
     unsafe {
         match N {
-            2 if pointer.addr() % 2 == 0 => u64::from((*pointer.cast::<AtomicU16>()).load(Relaxed)),
-            4 if pointer.addr() % 4 == 0 => u64::from((*pointer.cast::<AtomicU32>()).load(Relaxed)),
-            8 if pointer.addr() % 8 == 0 => (*pointer.cast::<AtomicU64>()).load(Relaxed),
+            2 if pointer.addr().is_multiple_of(2) => u64::from((*pointer.cast::<AtomicU16>()).load(Relaxed)),
+            4 if pointer.addr().is_multiple_of(4) => u64::from((*pointer.cast::<AtomicU32>()).load(Relaxed)),
+            8 if pointer.addr().is_multiple_of(8) => (*pointer.cast::<AtomicU64>()).load(Relaxed),
             _ => {
                 let mut value = 0;
                 for byte in 0..N {
@@ -76,9 +76,13 @@ pub(super) unsafe fn write_raw<const N: usize>(pointer: *mut u8, value: u64) {
     // SAFETY: as in `read_raw`.
     unsafe {
         match N {
-            2 if pointer.addr() % 2 == 0 => (*pointer.cast::<AtomicU16>()).store(value as u16, Relaxed),
-            4 if pointer.addr() % 4 == 0 => (*pointer.cast::<AtomicU32>()).store(value as u32, Relaxed),
-            8 if pointer.addr() % 8 == 0 => (*pointer.cast::<AtomicU64>()).store(value, Relaxed),
+            2 if pointer.addr().is_multiple_of(2) => {
+                (*pointer.cast::<AtomicU16>()).store(value as u16, Relaxed)
+            }
+            4 if pointer.addr().is_multiple_of(4) => {
+                (*pointer.cast::<AtomicU32>()).store(value as u32, Relaxed)
+            }
+            8 if pointer.addr().is_multiple_of(8) => (*pointer.cast::<AtomicU64>()).store(value, Relaxed),
             _ => {
                 for byte in 0..N {
                     (*pointer.add(byte).cast::<AtomicU8>()).store((value >> (8 * byte)) as u8, Relaxed);
@@ -115,15 +119,6 @@ pub(super) fn addresses(words: &[u32], address: &Address, active: u32) -> [u64; 
         }
     }
     lanes
-}
-
-/// The smallest set of sectors or words: how many different values there are.
-pub(super) fn distinct(values: &mut [u64]) -> u64 {
-    if values.is_sorted() {
-        return 1 + values.windows(2).filter(|pair| pair[0] != pair[1]).count() as u64;
-    }
-    values.sort_unstable();
-    1 + values.windows(2).filter(|pair| pair[0] != pair[1]).count() as u64
 }
 
 impl Worker<'_> {
@@ -669,35 +664,34 @@ impl Worker<'_> {
             return Ok(());
         }
         let shared = matches!(spot.kind, SpotKind::Shared(_));
-        if checks.uninitialised || (shared && self.any_copies) {
-            if !self.all_in_state(run, total, WRITTEN) {
-                let never = |state: u8| state == NEVER && checks.uninitialised;
-                let pending = |state: u8| shared && state == PENDING;
-                if let Some((lane, byte, state)) =
-                    self.find_state(run, total, |state| never(state) || pending(state))
-                {
+        let look = checks.uninitialised || (shared && self.any_copies);
+        if look && !self.all_in_state(run, total, WRITTEN) {
+            let never = |state: u8| state == NEVER && checks.uninitialised;
+            let pending = |state: u8| shared && state == PENDING;
+            if let Some((lane, byte, state)) =
+                self.find_state(run, total, |state| never(state) || pending(state))
+            {
+                let name = self.spot_name(spot, lanes[lane]);
+                let (kind, detail) = if pending(state) {
+                    (FaultKind::AsyncNotWaited, "a cp.async to this byte has not been waited for")
+                } else {
+                    (FaultKind::Uninitialised, "nobody wrote this byte")
+                };
+                return Err(trouble(kind, lane as u32, lanes[lane] + byte as u64, detail).in_buffer(name));
+            }
+            if self.tags_global
+                && !strong
+                && matches!(spot.kind, SpotKind::Global(_))
+                && !self.cluster.blocks[warp.block].synchronised
+            {
+                let tag = self.cluster.tag;
+                let other = |state: u8| state != NEVER && state != BEFORE && state != tag;
+                if let Some((lane, byte, _)) = self.find_state(run, total, other) {
                     let name = self.spot_name(spot, lanes[lane]);
-                    let (kind, detail) = if pending(state) {
-                        (FaultKind::AsyncNotWaited, "a cp.async to this byte has not been waited for")
-                    } else {
-                        (FaultKind::Uninitialised, "nobody wrote this byte")
-                    };
-                    return Err(trouble(kind, lane as u32, lanes[lane] + byte as u64, detail).in_buffer(name));
-                }
-                if self.tags_global
-                    && !strong
-                    && matches!(spot.kind, SpotKind::Global(_))
-                    && !self.cluster.blocks[warp.block].synchronised
-                {
-                    let tag = self.cluster.tag;
-                    let other = |state: u8| state != NEVER && state != BEFORE && state != tag;
-                    if let Some((lane, byte, _)) = self.find_state(run, total, other) {
-                        let name = self.spot_name(spot, lanes[lane]);
-                        let detail =
-                            "another block wrote this byte in the same launch, and nothing orders the two";
-                        let at = lanes[lane] + byte as u64;
-                        return Err(trouble(FaultKind::GlobalRace, lane as u32, at, detail).in_buffer(name));
-                    }
+                    let detail =
+                        "another block wrote this byte in the same launch, and nothing orders the two";
+                    let at = lanes[lane] + byte as u64;
+                    return Err(trouble(FaultKind::GlobalRace, lane as u32, at, detail).in_buffer(name));
                 }
             }
         }
@@ -800,62 +794,6 @@ impl Worker<'_> {
         }
         Ok(())
     }
-
-    /// Sectors and bank conflicts.
-    pub(super) fn count_access(&mut self, run: &Run, total: usize, store: bool) {
-        let lanes = u64::from(run.mask.count_ones());
-        let bytes = lanes * total as u64;
-        match run.spot.kind {
-            SpotKind::Global(_) => {
-                let (requested, needed) = if run.contiguous {
-                    let start = (run.spot.base as usize + run.offsets[0]) / 32;
-                    let end = (run.spot.base as usize + run.offsets[0] + LANES * total - 1) / 32;
-                    ((end - start + 1) as u64, (LANES * total).div_ceil(32) as u64)
-                } else {
-                    let mut sectors = [0u64; LANES];
-                    let mut starts = [0u64; LANES];
-                    let mut count = 0;
-                    for lane in 0..LANES {
-                        if run.mask >> lane & 1 != 0 {
-                            starts[count] = run.offsets[lane] as u64;
-                            sectors[count] = (run.spot.base + run.offsets[lane] as u64) / 32;
-                            count += 1;
-                        }
-                    }
-                    // An aligned access never crosses a sector.
-                    let different = distinct(&mut starts[..count]);
-                    (distinct(&mut sectors[..count]), (different * total as u64).div_ceil(32))
-                };
-                let c = &mut self.counters;
-                if store {
-                    c.global_store_sectors_requested += requested;
-                    c.global_store_sectors_needed += needed;
-                    c.global_store_bytes += bytes;
-                } else {
-                    c.global_load_sectors_requested += requested;
-                    c.global_load_sectors_needed += needed;
-                    c.global_load_bytes += bytes;
-                }
-            }
-            SpotKind::Shared(_) => {
-                let parts = if total >= 16 { 4 } else { total.div_ceil(4).max(1) };
-                let (least, passes) = if run.contiguous {
-                    (parts as u64, parts as u64)
-                } else {
-                    bank_passes(run, total, parts)
-                };
-                let c = &mut self.counters;
-                c.shared_passes += passes;
-                c.shared_bank_conflicts += passes - least;
-                if store {
-                    c.shared_store_bytes += bytes;
-                } else {
-                    c.shared_load_bytes += bytes;
-                }
-            }
-            SpotKind::Local | SpotKind::Param => {}
-        }
-    }
 }
 
 /// How shared memory is touched.
@@ -864,40 +802,4 @@ pub(super) enum Touch {
     Read,
     Write,
     Atomic,
-}
-
-/// Passes that a shared access takes: `(least, actual)`. Accesses of 8 and 16 bytes are served in 2 and 4 parts of 16
-/// and 8 lanes; within a part every bank serves one word a pass.
-fn bank_passes(run: &Run, total: usize, parts: usize) -> (u64, u64) {
-    let lanes_a_part = LANES / parts;
-    let words_a_lane = total.div_ceil(4);
-    let (mut least, mut actual) = (0, 0);
-    for part in 0..parts {
-        let mut words = [0u64; 64];
-        let mut count = 0;
-        for lane in part * lanes_a_part..(part + 1) * lanes_a_part {
-            if run.mask >> lane & 1 != 0 {
-                for word in 0..words_a_lane {
-                    if count < words.len() {
-                        words[count] = (run.offsets[lane] / 4 + word) as u64;
-                        count += 1;
-                    }
-                }
-            }
-        }
-        if count == 0 {
-            continue;
-        }
-        let words = &mut words[..count];
-        words.sort_unstable();
-        let mut banks = [0u64; 32];
-        for index in 0..words.len() {
-            if index == 0 || words[index] != words[index - 1] {
-                banks[(words[index] % 32) as usize] += 1;
-            }
-        }
-        least += 1;
-        actual += banks.iter().copied().max().unwrap_or(1);
-    }
-    (least, actual)
 }

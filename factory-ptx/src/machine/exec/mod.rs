@@ -11,6 +11,7 @@ mod atomic;
 mod barrier;
 mod collective;
 mod copy;
+mod count;
 mod driver;
 mod shadow;
 mod state;
