@@ -28,6 +28,9 @@ fn binary(instruction: &str, ty: &str, x: &[u32], y: &[u32]) -> Vec<u32> {
     z.chunks_exact(4).map(|chunk| u32::from_le_bytes(chunk.try_into().expect("four bytes"))).collect()
 }
 
+/// What an instruction should give.
+type Formula = fn(u32, u32) -> u32;
+
 /// 1000 words: edges first, then a fixed pseudo-random stream.
 fn words(mut state: u64) -> Vec<u32> {
     let mut words =
@@ -42,7 +45,7 @@ fn words(mut state: u64) -> Vec<u32> {
 #[test]
 fn integers_agree_with_rust() {
     let (x, y) = (words(1), words(2));
-    let cases: [(&str, &str, fn(u32, u32) -> u32); 9] = [
+    let cases: [(&str, &str, Formula); 9] = [
         ("add.u32", "u32", u32::wrapping_add),
         ("sub.u32", "u32", u32::wrapping_sub),
         ("mul.lo.u32", "u32", u32::wrapping_mul),
