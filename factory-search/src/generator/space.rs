@@ -223,7 +223,7 @@ impl Space<'_> {
             threads.dedup();
             for threads in threads {
                 let chunks = share.div_ceil(u64::from(threads));
-                let idle = u64::from(threads) > share.next_power_of_two();
+                let idle = u64::from(threads) > share.next_power_of_two().max(4);
                 if chunks > 16 || idle || (cluster > 1 && threads < 64) {
                     continue;
                 }
