@@ -367,7 +367,10 @@ pub fn runs(text: &str) -> Result<Vec<Run>, CorpusError> {
             match runs.last_mut() {
                 Some(run) => run.fault = Some(kind.trim().to_owned()),
                 None => {
-                    return Err(CorpusError { line, message: "`fault:` needs a `run:` before it".to_owned() });
+                    return Err(CorpusError {
+                        line,
+                        message: "`fault:` needs a `run:` before it".to_owned(),
+                    });
                 }
             }
         } else if let Some(rest) = comment.strip_prefix("run:") {
