@@ -131,7 +131,7 @@ impl Kinds {
             Op::Arg(arg) => dtype_interval(spec.args[arg.index()].dtype),
             Op::Const(value) => (value.fract() == 0.0 && value.abs() < 2f64.powi(53))
                 .then_some((*value as i128, *value as i128)),
-            Op::Size(size) => Some((0, size_limit(*size))),
+            Op::Size(size) => Some((i128::from(super::variant::bounds(spec, *size).0), size_limit(*size))),
             Op::Iota(size) => Some((0, (size_limit(*size) - 1).max(0))),
             Op::Unary(UnaryOp::Neg, _) => of(0).map(|(low, high)| (-high, -low)),
             Op::Unary(UnaryOp::Abs, _) => {
