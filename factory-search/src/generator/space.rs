@@ -230,7 +230,7 @@ impl Space<'_> {
                 let blocks: &[u32] = if threads >= 128 { &[1] } else { &[64, 128, 256] };
                 for &block in blocks {
                     let group = if threads >= 128 { 1 } else { (block / threads).max(1) };
-                    if u64::from(group) > rows.max(1).next_power_of_two() || (cluster > 1 && group > 1) {
+                    if u64::from(group) > rows.next_power_of_two().max(16) || (cluster > 1 && group > 1) {
                         continue;
                     }
                     let mut base = Config::plain(vector, threads, group, chunks as u32);
