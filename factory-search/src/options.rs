@@ -53,7 +53,8 @@ pub struct SearchOptions {
     pub seed: u64,
     /// How much to spend.
     pub budget: Budget,
-    /// Targets to search for; empty means those of the spec.
+    /// Targets to search for; empty means those of the spec. Others than the spec's make it another spec: what is sealed
+    /// then has the key of the spec with these targets.
     pub arches: Vec<Arch>,
     /// Threads that work at once; 0 means one for each core. Never changes the result.
     pub threads: usize,

@@ -51,6 +51,15 @@ pub fn search_with(
     proposer: &dyn Proposer,
     observer: &mut dyn Observer,
 ) -> Result<Found, SearchError> {
+    let mut arches = options.arches.clone();
+    arches.sort();
+    arches.dedup();
+    if !arches.is_empty() && arches != spec.targets {
+        // A sealed kernel has every target of its spec, so other targets are another spec, with a key of its own.
+        let narrowed = BoundSpec { targets: arches, ..spec.clone() };
+        let options = SearchOptions { arches: Vec::new(), ..options.clone() };
+        return search_with(&narrowed, &options, proposer, observer);
+    }
     let started = Instant::now();
     observer.event(&Event::Phase { phase: Phase::Admit, total: 0 });
     admission::admit_with(spec, options.seed)
@@ -59,7 +68,7 @@ pub fn search_with(
     if let Err(reason) = &ptxas {
         observer.event(&Event::NotRun { gate: Gate::Assemble, reason });
     }
-    let arches = if options.arches.is_empty() { spec.targets.clone() } else { options.arches.clone() };
+    let arches = spec.targets.clone();
     let mut gpu = open_gpu(options, &arches)?;
     if let Err(reason) = &gpu {
         observer.event(&Event::NotRun { gate: Gate::Device, reason });

@@ -122,8 +122,13 @@ pub(crate) fn profile(
                 profile.spill_bytes =
                     f64::from(found.spill_bytes) * f64::from(profile.threads) * real.blocks() as f64;
             }
-            // Slots are counted before a compiler shares them; about half of them live at once in unrolled code.
-            None => profile.registers = (report.counters.register_slots / 2 + 10).clamp(24, 255),
+            // Slots are counted before a compiler shares them; about half of them live at once in unrolled code. A
+            // compiler spills rather than make a block that fits nowhere, so the guess is kept to what fits.
+            None => {
+                let warps = profile.threads.div_ceil(32).max(1);
+                let most = (target.registers / (32 * warps) / 8 * 8).min(255);
+                profile.registers = (report.counters.register_slots / 2 + 10).clamp(24, most.max(24));
+            }
         }
         profiles.push(profile);
     }
