@@ -98,7 +98,13 @@ fn is_measured(time: Option<&Time>) -> bool {
     time.is_some_and(|time| time.basis == TimeBasis::Measured)
 }
 
-fn figure(spec: &BoundSpec, arch: Arch, served: &ServedSizes, plan: &Plan, gpu: Result<&Gpu, &str>) -> Figure {
+fn figure(
+    spec: &BoundSpec,
+    arch: Arch,
+    served: &ServedSizes,
+    plan: &Plan,
+    gpu: Result<&Gpu, &str>,
+) -> Figure {
     let variant = plan
         .target(arch)
         .and_then(|target| launch::chosen(spec, &served.sizes, &target.variants))

@@ -21,7 +21,10 @@ pub fn verify_on_gpu(
     let mut gpu = Gpu::open(ordinal).map_err(infrastructure)?;
     let (major, minor) = gpu.capability();
     let target = sealed.plan.target_for((major, minor)).ok_or_else(|| {
-        infrastructure(format!("the plan has no target for {} (compute capability {major}.{minor})", gpu.name()))
+        infrastructure(format!(
+            "the plan has no target for {} (compute capability {major}.{minor})",
+            gpu.name()
+        ))
     })?;
     let ptx = sealed
         .ptx
@@ -40,7 +43,8 @@ pub fn verify_on_gpu(
         };
         count += gpu.check(spec, &cases, &candidate)?;
     }
-    let detail = format!("{} variants on {}, driver {}, seed {seed}", target.variants.len(), gpu.name(), gpu.driver());
+    let detail =
+        format!("{} variants on {}, driver {}, seed {seed}", target.variants.len(), gpu.name(), gpu.driver());
     let record = GateRecord {
         gate: Gate::Device.name().to_owned(),
         target: Some(target.arch),

@@ -56,7 +56,8 @@ impl Ptxas {
     /// The file that was named does not run.
     pub fn find(policy: &PtxasPolicy) -> Result<Result<Ptxas, String>, SearchError> {
         let named = |path: &Path| {
-            Ptxas::at(path).map_err(|message| SearchError::Ptxas { path: path.display().to_string(), message })
+            Ptxas::at(path)
+                .map_err(|message| SearchError::Ptxas { path: path.display().to_string(), message })
         };
         match policy {
             PtxasPolicy::Off => Ok(Err("it was switched off".to_owned())),
@@ -70,7 +71,10 @@ impl Ptxas {
                         return Ok(Ok(ptxas));
                     }
                 }
-                Ok(Err("no ptxas was found (looked in `PATH`, `CUDA_HOME`, `/usr/local/cuda` and pip's wheels)".to_owned()))
+                Ok(Err(
+                    "no ptxas was found (looked in `PATH`, `CUDA_HOME`, `/usr/local/cuda` and pip's wheels)"
+                        .to_owned(),
+                ))
             }
         }
     }
@@ -106,7 +110,8 @@ impl Ptxas {
     /// # Errors
     /// ptxas refuses the text, or cannot be run.
     pub fn assemble(&self, ptx: &str, arch: Arch) -> Outcome {
-        let key = Sha256::new().chain_update(arch.name()).chain_update([0]).chain_update(ptx).finalize().into();
+        let key =
+            Sha256::new().chain_update(arch.name()).chain_update([0]).chain_update(ptx).finalize().into();
         if let Some(outcome) = self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&key) {
             return outcome.clone();
         }
@@ -132,7 +137,8 @@ impl Ptxas {
             .stdin(Stdio::null())
             .output()
             .map_err(not_run)?;
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let text =
+            format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         if output.status.success() {
             return Ok(read_resources(&text));
         }
@@ -147,7 +153,11 @@ impl Ptxas {
             // The folder differs from run to run and says nothing.
             .map(|line| line.replace(&name, "kernel.ptx").trim().to_owned())
             .collect();
-        Err(AssembleError::Refused(if message.is_empty() { text.trim().to_owned() } else { message.join("; ") }))
+        Err(AssembleError::Refused(if message.is_empty() {
+            text.trim().to_owned()
+        } else {
+            message.join("; ")
+        }))
     }
 }
 
@@ -248,7 +258,10 @@ fn read_resources(text: &str) -> Resources {
 }
 
 fn leading_number(text: &str) -> u32 {
-    text.trim_start().chars().map_while(|c| c.to_digit(10)).fold(0, |sum: u32, digit| sum.saturating_mul(10) + digit)
+    text.trim_start()
+        .chars()
+        .map_while(|c| c.to_digit(10))
+        .fold(0, |sum: u32, digit| sum.saturating_mul(10) + digit)
 }
 
 #[cfg(test)]
@@ -282,7 +295,8 @@ ptxas info    : Used 255 registers, used 0 barriers
 
     #[test]
     fn a_named_file_that_is_no_ptxas_is_an_error() {
-        let error = Ptxas::find(&PtxasPolicy::At(PathBuf::from("/nowhere/ptxas"))).expect_err("there is none");
+        let error =
+            Ptxas::find(&PtxasPolicy::At(PathBuf::from("/nowhere/ptxas"))).expect_err("there is none");
         assert!(matches!(error, SearchError::Ptxas { .. }));
         assert!(Ptxas::find(&PtxasPolicy::Off).expect("no error").is_err());
     }

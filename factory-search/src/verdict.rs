@@ -32,15 +32,8 @@ pub enum Gate {
 
 impl Gate {
     /// Every gate, in order.
-    pub const ALL: [Gate; 7] = [
-        Gate::Generate,
-        Gate::Parse,
-        Gate::Policy,
-        Gate::Assemble,
-        Gate::Machine,
-        Gate::Device,
-        Gate::Time,
-    ];
+    pub const ALL: [Gate; 7] =
+        [Gate::Generate, Gate::Parse, Gate::Policy, Gate::Assemble, Gate::Machine, Gate::Device, Gate::Time];
 
     /// The name that certificates and logs use.
     pub fn name(self) -> &'static str {
@@ -231,7 +224,9 @@ pub enum Reason {
         line: u32,
     },
     /// Memory is addressed by something that the plan did not pass.
-    #[error("line {line}: `{instruction}` addresses `.{space}` by a number, not by a parameter or a variable")]
+    #[error(
+        "line {line}: `{instruction}` addresses `.{space}` by a number, not by a parameter or a variable"
+    )]
     AbsoluteAddress {
         /// Opcode and modifiers.
         instruction: String,
