@@ -180,7 +180,10 @@ impl Lowering<'_> {
                     };
                     return Value::F32(self.e.mul(scaled, second).into());
                 }
-                let left = operands[0].to(&mut self.e, info.kind, floats);
+                // A remainder or a minimum may be narrower than what it is taken of.
+                let wide = info.kind == Kind::S32 && (kind_of(a) == Kind::S64 || kind_of(b) == Kind::S64);
+                let kind = if wide { Kind::S64 } else { info.kind };
+                let left = operands[0].to(&mut self.e, kind, floats);
                 if op == BinaryOp::Pow
                     && let Some(value) = self.constant_power(left, b)
                 {
@@ -189,8 +192,9 @@ impl Lowering<'_> {
                 if op == BinaryOp::Mul && a == b {
                     return value::binary(&mut self.e, op, left, left, floats);
                 }
-                let right = operands[1].to(&mut self.e, info.kind, floats);
-                value::binary(&mut self.e, op, left, right, floats)
+                let right = operands[1].to(&mut self.e, kind, floats);
+                let value = value::binary(&mut self.e, op, left, right, floats);
+                value.to(&mut self.e, info.kind, floats)
             }
             Op::Compare(op, a, b) => {
                 let kind = match (kind_of(a), kind_of(b)) {
