@@ -72,7 +72,7 @@ impl Diagnosed {
         let source = problem.source_text();
         Diagnosed {
             message: problem.message(),
-            hint: problem.hint(),
+            hint: Some(problem.hint()),
             source_code: source.map(|source| miette::NamedSource::new(source.path().to_string_lossy(), source.text().to_owned())),
             label: problem.span().map(|span| (span.offset, span.len).into()),
         }

@@ -1,6 +1,6 @@
 //! Sealing: a kernel becomes a folder of the package, and an entry in its lock.
 
-use factory_spec::{Lock, LockError, Sealed};
+use factory_spec::{Lock, LockEntry, LockError, Sealed};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -66,7 +66,7 @@ pub(crate) fn seal(kernels: &Path, sealed: &Sealed) -> Result<PathBuf, SealingEr
     }
     fs::rename(staged.keep(), &folder).map_err(write_error(&folder))?;
 
-    lock.insert(Lock::of(sealed));
+    lock.insert(LockEntry::of(sealed));
     let mut file = tempfile::NamedTempFile::new_in(kernels).map_err(write_error(kernels))?;
     file.write_all(lock.print().as_bytes()).map_err(write_error(&lock_path))?;
     open_file_to_others(file.path()).map_err(write_error(&lock_path))?;

@@ -37,7 +37,7 @@ const BENCHES: [Bench; 7] = [
     Bench {
         word: "parse",
         what: "PTX parser",
-        run: || run(&mut cargo(&["run", "-q", "--release", "-p", "factory-ptx", "--example", "parse_bench"])),
+        run: || run(&mut cargo(&["run", "-q", "--release", "-p", "factory-ptx", "--example", "parse_speed"])),
     },
     Bench {
         word: "search",

@@ -150,7 +150,9 @@ mod tests {
             let source = signature(kind, "kernel");
             let found = factory_spec::signature::find_in_file(&source).expect("the signature parses");
             assert_eq!(found.len(), 1);
-            factory_spec::signature::check(&found[0].signature, &spec).expect("they agree");
+            let attribute = factory_spec::signature::read_attribute(found[0].attr.clone()).expect("the attribute parses");
+            let signature = factory_spec::signature::read(&found[0].item).expect("the signature is one");
+            factory_spec::signature::check(&signature, &attribute, &spec).expect("they agree");
         }
     }
 }

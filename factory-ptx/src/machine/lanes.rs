@@ -290,31 +290,6 @@ arity! {
     }
 }
 
-/// How `setp` combines its comparison with a predicate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Combine {
-    And,
-    Or,
-    Xor,
-}
-
-#[inline(always)]
-fn comparison<A: Lane>(words: &[u32], slots: &Slots, f: impl Fn(A, A) -> bool) -> u32 {
-    let a = A::load(words, slots.a);
-    let b = A::load(words, slots.b);
-    let mut bytes = [0u8; LANES];
-    for lane in 0..LANES {
-        bytes[lane] = u8::from(f(a[lane], b[lane]));
-    }
-    let mut bits = 0;
-    for (eighth, chunk) in bytes.chunks_exact(8).enumerate() {
-        let chunk = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
-        // Gathers the low bits of eight bytes into one byte.
-        bits |= ((chunk.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32) << (eighth * 8);
-    }
-    bits
-}
-
 #[inline(always)]
 fn put(words: &mut [u32], slot: u32, mask: u32, bits: u32) {
     if slot != NONE {
@@ -323,63 +298,23 @@ fn put(words: &mut [u32], slot: u32, mask: u32, bits: u32) {
     }
 }
 
-macro_rules! compare_with {
-    ($name:ident, $plain:ident, $fast:ident, $combine:tt) => {
-        arity! {
-            /// `d = f(a, b) ∘ c` and, where slot `e` is one, `e = !f(a, b) ∘ c`
-            $name, $plain, $fast, <A>, (A, A) -> bool, |words, slots, mask, f| {
-                let bits = comparison::<A>(words, slots, f);
-                let c = words[slots.c as usize];
-                put(words, slots.d, mask, bits $combine c);
-                put(words, slots.e, mask, !bits $combine c);
-            }
+arity! {
+    /// `d = f(a, b)` and, where slot `e` is one, `e = !f(a, b)`
+    compare, compare_plain, compare_fast, <A>, (A, A) -> bool, |words, slots, mask, f| {
+        let a = A::load(words, slots.a);
+        let b = A::load(words, slots.b);
+        let mut bytes = [0u8; LANES];
+        for lane in 0..LANES {
+            bytes[lane] = u8::from(f(a[lane], b[lane]));
         }
-    };
-}
-
-compare_with!(compare_and, compare_and_plain, compare_and_fast, &);
-compare_with!(compare_or, compare_or_plain, compare_or_fast, |);
-compare_with!(compare_xor, compare_xor_plain, compare_xor_fast, ^);
-
-/// `setp`: see [`compare_and`].
-pub(crate) fn compare<A: Lane, F: Fn(A, A) -> bool + Copy>(combine: Combine, f: F) -> AluFn {
-    match combine {
-        Combine::And => compare_and::<A, F>(f),
-        Combine::Or => compare_or::<A, F>(f),
-        Combine::Xor => compare_xor::<A, F>(f),
-    }
-}
-
-/// `set`: `d = f(a, b) ∘ c ? yes : 0`, with `d` 32 bits wide.
-macro_rules! set_with {
-    ($name:ident, $plain:ident, $fast:ident, $yes:expr, $combine:tt) => {
-        arity! {
-            /// `d = f(a, b) ∘ c ? yes : 0`
-            $name, $plain, $fast, <A>, (A, A) -> bool, |words, slots, mask, f| {
-                let bits = comparison::<A>(words, slots, f) $combine words[slots.c as usize];
-                let d: [u32; LANES] = std::array::from_fn(|lane| (bits >> lane & 1) * $yes);
-                u32::store(words, slots.d, mask, &d);
-            }
+        let mut bits = 0;
+        for (eighth, chunk) in bytes.chunks_exact(8).enumerate() {
+            let chunk = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
+            // Gathers the low bits of eight bytes into one byte.
+            bits |= ((chunk.wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32) << (eighth * 8);
         }
-    };
-}
-
-set_with!(set_int_and, set_int_and_plain, set_int_and_fast, u32::MAX, &);
-set_with!(set_int_or, set_int_or_plain, set_int_or_fast, u32::MAX, |);
-set_with!(set_int_xor, set_int_xor_plain, set_int_xor_fast, u32::MAX, ^);
-set_with!(set_f32_and, set_f32_and_plain, set_f32_and_fast, 0x3f80_0000, &);
-set_with!(set_f32_or, set_f32_or_plain, set_f32_or_fast, 0x3f80_0000, |);
-set_with!(set_f32_xor, set_f32_xor_plain, set_f32_xor_fast, 0x3f80_0000, ^);
-
-/// `set` with an integer (all ones) or f32 (1.0) result.
-pub(crate) fn set<A: Lane, F: Fn(A, A) -> bool + Copy>(combine: Combine, float: bool, f: F) -> AluFn {
-    match (combine, float) {
-        (Combine::And, false) => set_int_and::<A, F>(f),
-        (Combine::Or, false) => set_int_or::<A, F>(f),
-        (Combine::Xor, false) => set_int_xor::<A, F>(f),
-        (Combine::And, true) => set_f32_and::<A, F>(f),
-        (Combine::Or, true) => set_f32_or::<A, F>(f),
-        (Combine::Xor, true) => set_f32_xor::<A, F>(f),
+        put(words, slots.d, mask, bits);
+        put(words, slots.e, mask, !bits);
     }
 }
 
@@ -402,30 +337,48 @@ predicate_op!(/** `d = !(a & b)`: a NOT when both are the same */ predicate_nand
 /// Does nothing; stands in instructions that are not ALU ones.
 pub(crate) fn nothing(_: &mut [u32], _: &Slots, _: u32) {}
 
-/// The same constructors without an AVX2 twin, for operations that are rare or too long to gain from it: they keep the
-/// time to compile the machine down.
+/// The same constructors for operations that are rare: one plain loop over lanes each, neither unrolled nor vectorised.
+/// There are many hundreds of them, and this keeps the time to compile the machine down.
 pub(crate) mod cold {
-    use super::{AluFn, Lane, binary_plain, quaternary_plain, ternary_plain, unary_plain};
+    use super::{AluFn, LANES, Lane, Slots, conjure};
+    use std::hint::black_box;
 
-    /// See [`super::unary`].
-    pub(crate) fn unary<A: Lane, D: Lane, Z: Fn(A) -> D + Copy>(_: Z) -> AluFn {
-        unary_plain::<A, D, Z>
+    /// Reads a register; compiled once for each type of lane.
+    #[inline(never)]
+    fn load<A: Lane>(words: &[u32], slot: u32) -> [A; LANES] {
+        A::load(words, slot)
     }
 
-    /// See [`super::binary`].
-    pub(crate) fn binary<A: Lane, B: Lane, D: Lane, Z: Fn(A, B) -> D + Copy>(_: Z) -> AluFn {
-        binary_plain::<A, B, D, Z>
+    /// Writes a register; compiled once for each type of lane.
+    #[inline(never)]
+    fn store<D: Lane>(words: &mut [u32], slot: u32, mask: u32, values: &[D; LANES]) {
+        D::store(words, slot, mask, values);
     }
 
-    /// See [`super::ternary`].
-    pub(crate) fn ternary<A: Lane, B: Lane, C: Lane, D: Lane, Z: Fn(A, B, C) -> D + Copy>(_: Z) -> AluFn {
-        ternary_plain::<A, B, C, D, Z>
+    macro_rules! arity {
+        ($name:ident, $body:ident, [$($generic:ident $source:ident),*]) => {
+            fn $body<$($generic: Lane,)* D: Lane, Z: Fn($($generic),*) -> D + Copy>(
+                words: &mut [u32], slots: &Slots, mask: u32,
+            ) {
+                let f = conjure::<Z>();
+                $(let $source = load::<$generic>(words, slots.$source);)*
+                let mut d = [D::default(); LANES];
+                // The optimiser must not see that there are 32 of them.
+                for (lane, d) in d[..black_box(LANES)].iter_mut().enumerate() {
+                    *d = black_box(f($($source[lane % LANES]),*));
+                }
+                store::<D>(words, slots.d, mask, &d);
+            }
+
+            /// The rare form of the constructor of that name in the module above.
+            pub(crate) fn $name<$($generic: Lane,)* D: Lane, Z: Fn($($generic),*) -> D + Copy>(_: Z) -> AluFn {
+                $body::<$($generic,)* D, Z>
+            }
+        };
     }
 
-    /// See [`super::quaternary`].
-    pub(crate) fn quaternary<A: Lane, B: Lane, C: Lane, E: Lane, D: Lane, Z: Fn(A, B, C, E) -> D + Copy>(
-        _: Z,
-    ) -> AluFn {
-        quaternary_plain::<A, B, C, E, D, Z>
-    }
+    arity!(unary, unary_body, [A a]);
+    arity!(binary, binary_body, [A a, B b]);
+    arity!(ternary, ternary_body, [A a, B b, C c]);
+    arity!(quaternary, quaternary_body, [A a, B b, C c, E e]);
 }

@@ -11,7 +11,7 @@ use super::words::{Words, unsupported};
 use crate::ast::{Instruction, Operand, Type};
 use crate::machine::error::Unsupported;
 use crate::machine::lanes::{
-    AluFn, Combine, NONE, Slots, binary, compare, predicate_and, set, ternary, unary,
+    AluFn, NONE, Slots, binary, compare, predicate_and, predicate_or, predicate_xor, ternary, unary,
 };
 use crate::machine::number::{bf16_to_f64, f16_to_f64, flush};
 use crate::machine::report::Class;
@@ -22,16 +22,16 @@ const COMPARISONS: [&str; 18] = [
     "num", "nan",
 ];
 
-/// Makes a comparison of integers with `$make(closure)`.
+/// Makes a comparison of integers.
 macro_rules! integer_comparison {
-    ($op:expr, $T:ident, $make:ident, $($args:expr),*) => {
+    ($op:expr, $T:ident) => {
         match $op {
-            0 => Some($make($($args,)* |a: $T, b: $T| a == b)),
-            1 => Some($make($($args,)* |a: $T, b: $T| a != b)),
-            2 | 6 => Some($make($($args,)* |a: $T, b: $T| a < b)),
-            3 | 7 => Some($make($($args,)* |a: $T, b: $T| a <= b)),
-            4 | 8 => Some($make($($args,)* |a: $T, b: $T| a > b)),
-            5 | 9 => Some($make($($args,)* |a: $T, b: $T| a >= b)),
+            0 => Some(compare(|a: $T, b: $T| a == b)),
+            1 => Some(compare(|a: $T, b: $T| a != b)),
+            2 | 6 => Some(compare(|a: $T, b: $T| a < b)),
+            3 | 7 => Some(compare(|a: $T, b: $T| a <= b)),
+            4 | 8 => Some(compare(|a: $T, b: $T| a > b)),
+            5 | 9 => Some(compare(|a: $T, b: $T| a >= b)),
             _ => None,
         }
     };
@@ -39,23 +39,23 @@ macro_rules! integer_comparison {
 
 /// Makes a comparison of floats: `$map` turns a lane into what is compared.
 macro_rules! float_comparison {
-    ($op:expr, $T:ident, $map:expr, $make:ident, $($args:expr),*) => {
+    ($op:expr, $T:ident, $map:expr) => {
         match $op {
-            0 => Some($make($($args,)* |a: $T, b: $T| $map(a) == $map(b))),
+            0 => Some(compare(|a: $T, b: $T| $map(a) == $map(b))),
             // `ne` is ordered: false when an operand is NaN.
-            1 => Some($make($($args,)* |a: $T, b: $T| $map(a) < $map(b) || $map(a) > $map(b))),
-            2 => Some($make($($args,)* |a: $T, b: $T| $map(a) < $map(b))),
-            3 => Some($make($($args,)* |a: $T, b: $T| $map(a) <= $map(b))),
-            4 => Some($make($($args,)* |a: $T, b: $T| $map(a) > $map(b))),
-            5 => Some($make($($args,)* |a: $T, b: $T| $map(a) >= $map(b))),
-            10 => Some($make($($args,)* |a: $T, b: $T| !($map(a) < $map(b) || $map(a) > $map(b)))),
-            11 => Some($make($($args,)* |a: $T, b: $T| $map(a) != $map(b))),
-            12 => Some($make($($args,)* |a: $T, b: $T| !($map(a) >= $map(b)))),
-            13 => Some($make($($args,)* |a: $T, b: $T| !($map(a) > $map(b)))),
-            14 => Some($make($($args,)* |a: $T, b: $T| !($map(a) <= $map(b)))),
-            15 => Some($make($($args,)* |a: $T, b: $T| !($map(a) < $map(b)))),
-            16 => Some($make($($args,)* |a: $T, b: $T| !$map(a).is_nan() && !$map(b).is_nan())),
-            17 => Some($make($($args,)* |a: $T, b: $T| $map(a).is_nan() || $map(b).is_nan())),
+            1 => Some(compare(|a: $T, b: $T| $map(a) < $map(b) || $map(a) > $map(b))),
+            2 => Some(compare(|a: $T, b: $T| $map(a) < $map(b))),
+            3 => Some(compare(|a: $T, b: $T| $map(a) <= $map(b))),
+            4 => Some(compare(|a: $T, b: $T| $map(a) > $map(b))),
+            5 => Some(compare(|a: $T, b: $T| $map(a) >= $map(b))),
+            10 => Some(compare(|a: $T, b: $T| !($map(a) < $map(b) || $map(a) > $map(b)))),
+            11 => Some(compare(|a: $T, b: $T| $map(a) != $map(b))),
+            12 => Some(compare(|a: $T, b: $T| !($map(a) >= $map(b)))),
+            13 => Some(compare(|a: $T, b: $T| !($map(a) > $map(b)))),
+            14 => Some(compare(|a: $T, b: $T| !($map(a) <= $map(b)))),
+            15 => Some(compare(|a: $T, b: $T| !($map(a) < $map(b)))),
+            16 => Some(compare(|a: $T, b: $T| !$map(a).is_nan() && !$map(b).is_nan())),
+            17 => Some(compare(|a: $T, b: $T| $map(a).is_nan() || $map(b).is_nan())),
             _ => None,
         }
     };
@@ -66,25 +66,14 @@ fn same<T>(value: T) -> T {
     value
 }
 
-fn comparison(op: usize, ty: Type, ftz: bool, combine: Combine) -> Option<AluFn> {
+fn comparison(op: usize, ty: Type, ftz: bool) -> Option<AluFn> {
     match ty {
-        Type::F32 if ftz => float_comparison!(op, f32, flush::<true>, compare, combine),
-        Type::F32 => float_comparison!(op, f32, same, compare, combine),
-        Type::F64 => float_comparison!(op, f64, same, compare, combine),
-        Type::F16 => float_comparison!(op, u16, f16_to_f64, compare, combine),
-        Type::BF16 => float_comparison!(op, u16, bf16_to_f64, compare, combine),
-        _ => by_int!(ty, T => integer_comparison!(op, T, compare, combine)).flatten(),
-    }
-}
-
-fn set_comparison(op: usize, ty: Type, ftz: bool, combine: Combine, float: bool) -> Option<AluFn> {
-    match ty {
-        Type::F32 if ftz => float_comparison!(op, f32, flush::<true>, set, combine, float),
-        Type::F32 => float_comparison!(op, f32, same, set, combine, float),
-        Type::F64 => float_comparison!(op, f64, same, set, combine, float),
-        Type::F16 => float_comparison!(op, u16, f16_to_f64, set, combine, float),
-        Type::BF16 => float_comparison!(op, u16, bf16_to_f64, set, combine, float),
-        _ => by_int!(ty, T => integer_comparison!(op, T, set, combine, float)).flatten(),
+        Type::F32 if ftz => float_comparison!(op, f32, flush::<true>),
+        Type::F32 => float_comparison!(op, f32, same),
+        Type::F64 => float_comparison!(op, f64, same),
+        Type::F16 => float_comparison!(op, u16, f16_to_f64),
+        Type::BF16 => float_comparison!(op, u16, bf16_to_f64),
+        _ => by_int!(ty, T => integer_comparison!(op, T)).flatten(),
     }
 }
 
@@ -100,26 +89,48 @@ impl<'m> Decoder<'_, 'm> {
         }
     }
 
-    /// Comparison and combination words, `.ftz`: `(comparison, combination, ftz)`.
+    /// Comparison word, what combines it with a predicate, `.ftz`.
     fn comparison_words(
         &mut self,
         i: &Instruction,
         words: &mut Words<'_>,
-    ) -> Result<(usize, Combine, bool, bool), Unsupported> {
+    ) -> Result<(usize, Option<AluFn>, bool), Unsupported> {
         let op = words.take_one(&COMPARISONS).ok_or_else(|| unsupported(i, "a comparison"))?;
-        let combine = words.take_one(&["and", "or", "xor"]);
-        let ftz = words.take("ftz");
-        let which = match combine {
-            Some(1) => Combine::Or,
-            Some(2) => Combine::Xor,
-            _ => Combine::And,
+        let combine: Option<AluFn> = match words.take_one(&["and", "or", "xor"]) {
+            Some(0) => Some(predicate_and),
+            Some(1) => Some(predicate_or),
+            Some(2) => Some(predicate_xor),
+            _ => None,
         };
-        Ok((op, which, combine.is_some(), ftz))
+        let ftz = words.take("ftz");
+        Ok((op, combine, ftz))
+    }
+
+    /// A comparison into fresh predicates, combined with the predicate `c` where there is one: the slots of
+    /// `a ? b ∘ c` and of `!(a ? b) ∘ c`.
+    ///
+    /// Fresh ones, because the instruction's own destinations may be the predicate that it combines with.
+    fn compared(
+        &mut self,
+        class: Class,
+        alu: AluFn,
+        (a, b): (u32, u32),
+        combine: Option<(AluFn, u32)>,
+    ) -> Result<(u32, u32), Unsupported> {
+        let yes = self.allocate_type(Type::Pred)?.slot;
+        let no = self.allocate_type(Type::Pred)?.slot;
+        self.hidden(class, alu, Slots { d: yes, a, b, c: NONE, e: no });
+        if let Some((combine, c)) = combine {
+            for d in [yes, no] {
+                self.hidden(Class::Integer, combine, Slots { d, a: d, b: c, c: NONE, e: NONE });
+            }
+        }
+        Ok((yes, no))
     }
 
     fn setp(&mut self, i: &'m Instruction) -> Result<(), Unsupported> {
         let mut words = Words::new(i);
-        let (op, combine, combined, ftz) = self.comparison_words(i, &mut words)?;
+        let (op, combine, ftz) = self.comparison_words(i, &mut words)?;
         let ty = words.ty()?;
         words.finish()?;
         let (p, q) = match i.operands.first() {
@@ -127,62 +138,68 @@ impl<'m> Decoder<'_, 'm> {
             Some(p) => (self.predicate_dest(i, p)?, NONE),
             None => return Err(unsupported(i, "operands")),
         };
-        if i.operands.len() != 3 + usize::from(combined) {
-            return Err(unsupported(i, "another number of operands"));
-        }
-        let c = if combined {
-            self.plain_predicate(i, &i.operands[3])?
-        } else {
-            self.constant(u64::from(u32::MAX), 0)?
-        };
+        let combine = self.combination(i, combine)?;
         let packed = matches!(ty, Type::F16x2 | Type::BF16x2);
-        let (a, b) = if packed {
-            (self.source(i, &i.operands[1], Type::B32)?, self.source(i, &i.operands[2], Type::B32)?)
-        } else {
-            (self.source(i, &i.operands[1], ty)?, self.source(i, &i.operands[2], ty)?)
-        };
         if packed {
             // Low halves into `p`, high halves into `q`.
             let half = if ty == Type::F16x2 { Type::F16 } else { Type::BF16 };
-            let alu = comparison(op, half, ftz, combine).ok_or_else(|| unsupported(i, "this comparison"))?;
+            let alu = comparison(op, half, ftz).ok_or_else(|| unsupported(i, "this comparison"))?;
+            let (a, b) = (self.source(i, &i.operands[1], Type::B32)?, self.source(i, &i.operands[2], Type::B32)?);
             let (high_a, high_b) = (self.allocate_type(Type::B32)?.slot, self.allocate_type(Type::B32)?.slot);
             for (d, a) in [(high_a, a), (high_b, b)] {
                 let shift = unary(|a: u32| a >> 16);
                 self.hidden(Class::Integer, shift, Slots { d, a, b: NONE, c: NONE, e: NONE });
             }
-            self.hidden(Class::Half, alu, Slots { d: q, a: high_a, b: high_b, c, e: NONE });
-            self.alu(Class::Half, alu, Slots { d: p, a, b, c, e: NONE });
+            let (low, _) = self.compared(Class::Half, alu, (a, b), combine)?;
+            let (high, _) = self.compared(Class::Half, alu, (high_a, high_b), combine)?;
+            self.hidden(Class::Half, predicate_and, Slots { d: q, a: high, b: high, c: NONE, e: NONE });
+            self.alu(Class::Half, predicate_and, Slots { d: p, a: low, b: low, c: NONE, e: NONE });
             return Ok(());
         }
-        let alu =
-            comparison(op, ty, ftz, combine).ok_or_else(|| unsupported(i, "this comparison of this type"))?;
-        self.alu(class_of(ty), alu, Slots { d: p, a, b, c, e: q });
+        let (a, b) = (self.source(i, &i.operands[1], ty)?, self.source(i, &i.operands[2], ty)?);
+        let class = class_of(ty);
+        let alu = comparison(op, ty, ftz).ok_or_else(|| unsupported(i, "this comparison of this type"))?;
+        if combine.is_none() {
+            self.alu(class, alu, Slots { d: p, a, b, c: NONE, e: q });
+            return Ok(());
+        }
+        let (yes, no) = self.compared(class, alu, (a, b), combine)?;
+        self.hidden(class, predicate_and, Slots { d: q, a: no, b: no, c: NONE, e: NONE });
+        self.alu(class, predicate_and, Slots { d: p, a: yes, b: yes, c: NONE, e: NONE });
         Ok(())
+    }
+
+    /// The fourth operand of a comparison that is combined with it.
+    fn combination(
+        &mut self,
+        i: &'m Instruction,
+        combine: Option<AluFn>,
+    ) -> Result<Option<(AluFn, u32)>, Unsupported> {
+        if i.operands.len() != 3 + usize::from(combine.is_some()) {
+            return Err(unsupported(i, "another number of operands"));
+        }
+        combine.map(|combine| Ok((combine, self.plain_predicate(i, &i.operands[3])?))).transpose()
     }
 
     fn set(&mut self, i: &'m Instruction) -> Result<(), Unsupported> {
         let mut words = Words::new(i);
-        let (op, combine, combined, ftz) = self.comparison_words(i, &mut words)?;
+        let (op, combine, ftz) = self.comparison_words(i, &mut words)?;
         let (d_ty, ty) = (words.ty()?, words.ty()?);
         words.finish()?;
-        let packed = matches!(ty, Type::F16x2 | Type::BF16x2);
-        if i.operands.len() != 3 + usize::from(combined) || packed {
+        if matches!(ty, Type::F16x2 | Type::BF16x2) {
             return Err(unsupported(i, "set of packed halves"));
         }
-        let c = if combined {
-            self.plain_predicate(i, &i.operands[3])?
-        } else {
-            self.constant(u64::from(u32::MAX), 0)?
+        let choose = match d_ty {
+            Type::F32 => unary(|yes: bool| if yes { 1.0f32 } else { 0.0 }),
+            Type::U32 | Type::S32 => unary(|yes: bool| if yes { u32::MAX } else { 0 }),
+            _ => return Err(unsupported(i, "a result of 32 bits")),
         };
+        let combine = self.combination(i, combine)?;
         let (a, b) = (self.source(i, &i.operands[1], ty)?, self.source(i, &i.operands[2], ty)?);
-        let float = d_ty == Type::F32;
-        if !matches!(d_ty, Type::F32 | Type::U32 | Type::S32) {
-            return Err(unsupported(i, "a result of 32 bits"));
-        }
-        let alu = set_comparison(op, ty, ftz, combine, float)
-            .ok_or_else(|| unsupported(i, "this comparison of this type"))?;
+        let alu = comparison(op, ty, ftz).ok_or_else(|| unsupported(i, "this comparison of this type"))?;
+        let (yes, _) = self.compared(class_of(ty), alu, (a, b), combine)?;
         let d = self.dest(i, &i.operands[0], d_ty)?;
-        self.alu(class_of(ty), alu, Slots { d, a, b, c, e: NONE });
+        self.alu(class_of(ty), choose, Slots { d, a: yes, b: yes, c: NONE, e: NONE });
         Ok(())
     }
 
