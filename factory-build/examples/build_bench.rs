@@ -1,10 +1,11 @@
 //! How long a build script takes with 1 and with 200 sealed kernels: `cargo run -p factory-build --example build_bench`.
 //!
-//! Users compile build scripts without optimisation unless they say otherwise; to see their numbers in this workspace,
-//! which says otherwise, run
-//! `cargo --config 'profile.dev.opt-level=0' --config 'profile.dev.package.factory-spec.opt-level=0' run -p factory-build
-//! --example build_bench --target-dir target/bench`.
+//! The kernel is the sealed one of `examples/rmsnorm`; for 200, so many specs that differ by a constant share its code.
+//!
+//! Users compile build scripts without optimisation unless they say otherwise. For their numbers in this workspace, which
+//! says otherwise, there is a profile: `cargo run --profile unoptimised -p factory-build --example build_bench`.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::fs;
@@ -12,11 +13,16 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use factory_build::{Factory, Origin};
-use factory_spec::{Lock, LockEntry, Sealed};
+use factory_spec::{BoundSpec, Lock, LockEntry, Sealed, Spec};
 
-#[path = "../../tests/src/fixture.rs"]
-#[expect(unreachable_pub, reason = "it is public where it lives, among the end-to-end tests")]
-mod fixture;
+/// The package whose kernel is measured.
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/rmsnorm");
+
+/// What the example says its signature is.
+const SIGNATURE: &str = "
+#[kernel_factory(spec = \"kernels/@.toml\")]
+pub fn @(x: &Tensor<bf16>, w: &Tensor<f32>, y: &mut Tensor<bf16>, eps: f32);
+";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("{:>8}  {:>12}  {:>12}  {:>9}", "kernels", "first build", "next builds", "target");
@@ -58,33 +64,44 @@ fn build(folder: &Path, kernels: usize) -> Result<Duration, Box<dyn Error>> {
     if sealed == kernels { Ok(time) } else { Err(format!("{sealed} kernels of {kernels} were built").into()) }
 }
 
-/// A package whose kernels differ by a constant, all in one source.
+/// A package whose kernels are all in one source.
 fn write_package(folder: &Path, kernels: usize) -> Result<(), Box<dyn Error>> {
-    let mut source = "use factory_runtime::{Tensor, kernel_factory};\n".to_owned();
+    let text = fs::read_to_string(Path::new(EXAMPLE).join("kernels/rmsnorm.toml"))?;
+    let spec = bound(&text)?;
+    let folder_of = |spec: &BoundSpec| Path::new("kernels").join(&spec.name).join(spec.key().short());
+    let sealed = Sealed::read(&Path::new(EXAMPLE).join(folder_of(&spec)))?;
+    let mut source = "use factory_runtime::{Tensor, bf16, kernel_factory};\n".to_owned();
     let mut lock = Lock::default();
     fs::create_dir_all(folder.join("src"))?;
     fs::create_dir_all(folder.join("out"))?;
     for index in 0..kernels {
-        let name = format!("scale_{index}");
-        let spec = fixture::SPEC
-            .replace("\"scale\"", &format!("\"{name}\""))
-            .replace("x * factor", &format!("x * factor + {index}"));
-        let sealed: Sealed = fixture::seal(&fixture::bound(&spec));
-        let sealed_folder = folder.join("kernels").join(&name).join(sealed.certificate.key.short());
+        let name = format!("rmsnorm_{index}");
+        let text = text
+            .replace("\"rmsnorm\"", &format!("\"{name}\""))
+            .replace("(ms + eps)", &format!("(ms + eps + {index})"));
+        let spec = bound(&text)?;
+        let mut certificate = sealed.certificate.clone();
+        certificate.name.clone_from(&name);
+        certificate.key = spec.key();
+        certificate.meaning = spec.meaning();
+        certificate.spec = spec.canonical();
+        let sealed = Sealed::new(sealed.plan.clone(), certificate, sealed.ptx.clone());
+        let sealed_folder = folder.join(folder_of(&spec));
         fs::create_dir_all(&sealed_folder)?;
-        fs::write(folder.join("kernels").join(format!("{name}.toml")), &spec)?;
+        fs::write(folder.join("kernels").join(format!("{name}.toml")), &text)?;
         for (file, text) in sealed.files() {
             fs::write(sealed_folder.join(file), text)?;
         }
         lock.insert(LockEntry::of(&sealed));
-        let function = fixture::FUNCTION
-            .replace("scale.toml", &format!("{name}.toml"))
-            .replace("fn scale", &format!("fn {name}"));
-        write!(source, "{function}")?;
+        write!(source, "{}", SIGNATURE.replace('@', &name))?;
     }
     fs::write(folder.join("kernels").join(Lock::FILE), lock.print())?;
     fs::write(folder.join("src/lib.rs"), source)?;
     Ok(())
+}
+
+fn bound(text: &str) -> Result<BoundSpec, Box<dyn Error>> {
+    Ok(Spec::parse(Path::new("rmsnorm.toml"), text)?.bind(&BTreeMap::new())?)
 }
 
 fn milliseconds(time: Duration) -> f64 {

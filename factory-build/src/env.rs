@@ -14,6 +14,9 @@ use factory_spec::generated::{
     SEED_VARIABLE as SEED,
 };
 
+#[cfg(feature = "search")]
+use factory_spec::generated::DEVICE_VARIABLE as DEVICE;
+
 use crate::BuildError;
 
 /// A documentation host is at work (<https://docs.rs/about/builds>).
@@ -136,10 +139,11 @@ pub(crate) fn feature(name: &str) -> bool {
     env::var_os(format!("CARGO_FEATURE_{}", name.to_uppercase().replace('-', "_"))).is_some()
 }
 
-/// Whether the build script itself is compiled without optimisation: a search is then many times slower.
+/// Whether the user wants no GPU to be touched. It is not watched: it decides how a search is done, and what a search
+/// has found stays good.
 #[cfg(feature = "search")]
-pub(crate) fn unoptimised() -> bool {
-    cfg!(debug_assertions)
+pub(crate) fn machine_only() -> bool {
+    env::var_os(DEVICE).is_some_and(|device| device == "machine")
 }
 
 /// How many jobs cargo may run at once; a search uses as many threads.

@@ -133,6 +133,9 @@ pub(crate) struct Request {
     pub(crate) spec: BoundSpec,
     pub(crate) spec_path: PathBuf,
     pub(crate) place: Place,
+    /// How much the spec lets a search spend: no part of the key either
+    #[cfg(feature = "search")]
+    search: factory_spec::Search,
     /// Names of specs that mean the same: the name is no part of the key
     names: BTreeSet<String>,
 }
@@ -302,8 +305,18 @@ impl Build {
                 [self.shown(&reference.file)].into_iter().filter(|file| self.root.join(file).is_file()),
             );
         }
+        #[cfg(feature = "search")]
+        let search = spec.search.clone();
         specs.claim(&path)?;
-        Ok(Some(Request { key: bound.key(), spec: bound, spec_path: path, place, names: BTreeSet::new() }))
+        Ok(Some(Request {
+            key: bound.key(),
+            spec: bound,
+            spec_path: path,
+            place,
+            #[cfg(feature = "search")]
+            search,
+            names: BTreeSet::new(),
+        }))
     }
 
     fn get(&self, request: &Request, report: &mut Report) -> Result<Had, Cause> {
@@ -318,7 +331,6 @@ impl Build {
                 }
             }
             if let Some(sealed) = self.cached(spec, key) {
-                self.note_cached(request, report);
                 return Ok(Had { sealed, origin: Origin::Cached });
             }
         }
@@ -336,14 +348,6 @@ impl Build {
             return Err(missing(NoSearch::Offline));
         }
         self.search(request, refresh, report, &missing)
-    }
-
-    /// Tells once that the crate depends on the user's cache: on another machine it would be another story.
-    fn note_cached(&self, Request { spec, key, .. }: &Request, report: &mut Report) {
-        if !generated::folder_in(&self.out_dir, key).join(generated::CERTIFICATE).is_file() {
-            let name = &spec.name;
-            report.warnings.push(format!("kernel `{name}` ({}): taken from the cache; `cargo factory tune {name}` seals it into the crate", key.short()));
-        }
     }
 
     pub(crate) fn cached(&self, spec: &BoundSpec, key: &Key) -> Option<Sealed> {
@@ -383,15 +387,11 @@ impl Build {
         let wait = LOCK_WAIT.max(self.variables.budget.unwrap_or_default() * 2);
         let _lock = self.cache.as_ref().and_then(|cache| cache.lock(key, wait));
         if !refresh && let Some(sealed) = self.cached(spec, key) {
-            self.note_cached(request, report);
             return Ok(Had { sealed, origin: Origin::Cached });
         }
-        let searched = crate::search::search(spec, &self.variables).map_err(|message| Cause::Search {
-            name: spec.name.clone(),
-            key: *key,
-            message,
-        })?;
-        report.warnings.extend(searched.summary);
+        let searched = crate::search::search(spec, &request.search, &self.variables)
+            .map_err(|message| Cause::Search { name: spec.name.clone(), key: *key, message })?;
+        report.warnings.push(searched.summary);
         let sealed = self.store(key, searched.sealed, refresh, report);
         Ok(Had { sealed, origin: Origin::Searched })
     }

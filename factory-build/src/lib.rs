@@ -12,10 +12,12 @@
 //! 1. in the crate: sealed in `kernels/<name>/<key>/`, and described by `kernels/kernels.lock`. What the lock does not
 //!    describe, or describes otherwise, is refused;
 //! 2. in the user's [`cache`];
-//! 3. by a search, if the feature `search` is on. The result goes into the cache.
+//! 3. by a search, if the feature `search` is on. The result goes into the cache. `[search]` in the spec says how much it
+//!    may spend, unless `KERNEL_FACTORY_SEED` and `KERNEL_FACTORY_BUDGET` (in seconds) do. With
+//!    `KERNEL_FACTORY_DEVICE=machine` it leaves a GPU alone.
 //!
-//! `KERNEL_FACTORY` says how far to go: `auto` (all three, the default), `offline` (never search), `search` (search
-//! for what is missing, and fail where the feature is off), `refresh` (search again, whatever there is). Under
+//! `KERNEL_FACTORY` says how far to go: `auto` (all three, the default), `offline` (never search), `search` (the
+//! same, said aloud), `refresh` (search again, whatever there is). Under
 //! documentation hosts and IDEs there is no search; a kernel that is missing becomes a stub whose launch says so.
 //!
 //! Rules that hold throughout:

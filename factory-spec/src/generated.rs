@@ -35,7 +35,7 @@ pub enum Policy {
     Auto,
     /// Sealed or cached; never searched
     Offline,
-    /// Sealed, else cached, else searched, also where `auto` would not
+    /// The same as `auto`, said aloud: sealed, else cached, else searched; no search for documentation or an IDE
     Search,
     /// Searched anew, whatever there is
     Refresh,
