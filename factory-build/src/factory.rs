@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 #[cfg(feature = "search")]
 use std::time::Duration;
 
-use factory_spec::generated::{self, Policy};
+#[cfg(feature = "search")]
+use factory_spec::generated;
+use factory_spec::generated::Policy;
 use factory_spec::{BoundSpec, Key, Reference, Sealed, Spec, signature};
 
 use crate::cache::Cache;
