@@ -214,6 +214,54 @@ pub(crate) fn half_from_f64<const BRAIN: bool, const MODE: u8>(value: f64) -> u1
     narrow::<MODE>(value, if BRAIN { BF16 } else { F16 }).map_or(HALF_NAN, |bits| bits as u16)
 }
 
+/// f32 to a format of `FRACTION` bits and least exponent `LEAST`, nearest even, without branches: the bits but for the
+/// sign, not cut at the greatest number. A NaN gives anything.
+#[inline(always)]
+fn narrow_nearest<const FRACTION: u32, const LEAST: i32>(magnitude: u32) -> u32 {
+    let drop = 23 - FRACTION;
+    // Of 1.0: where normal numbers begin, less one exponent for the implicit bit.
+    let rebias = ((126 + LEAST) as u32) << 23;
+    let even = magnitude >> drop & 1;
+    let normal = magnitude.wrapping_sub(rebias).wrapping_add((1 << (drop - 1)) - 1 + even) >> drop;
+    // A number whose last bit counts as much as the least subnormal does the rounding of those.
+    let magic = ((127 + 23 + LEAST - FRACTION as i32) as u32) << 23;
+    let subnormal = (f32::from_bits(magnitude) + f32::from_bits(magic)).to_bits().wrapping_sub(magic);
+    if magnitude < ((127 + LEAST) as u32) << 23 { subnormal } else { normal }
+}
+
+/// f16 to f32 with the canonical NaN, as vectorisable arithmetic.
+#[inline(always)]
+pub(crate) fn f32_from_f16(bits: u16) -> f32 {
+    let magnitude = u32::from(bits & 0x7fff) << 13;
+    // The exponent's bias grows by 112; the multiplication does it for subnormals too.
+    let finite = f32::from_bits(magnitude) * f32::from_bits((127 + 112) << 23);
+    let code = if magnitude >= 0x0f80_0000 { 0x7f80_0000 } else { finite.to_bits() };
+    let code = if magnitude > 0x0f80_0000 { F32_NAN } else { code | u32::from(bits & 0x8000) << 16 };
+    f32::from_bits(code)
+}
+
+/// f32 to f16, nearest even, as vectorisable arithmetic.
+#[inline(always)]
+pub(crate) fn f16_from_f32(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let magnitude = bits & 0x7fff_ffff;
+    let code = narrow_nearest::<10, -14>(magnitude).min(0x7c00) | bits >> 16 & 0x8000;
+    if magnitude > 0x7f80_0000 { HALF_NAN } else { code as u16 }
+}
+
+/// f32 to e4m3 (or e5m2), nearest even and saturating, as vectorisable arithmetic.
+#[inline(always)]
+pub(crate) fn float8_from_f32<const E5: bool>(value: f32) -> u32 {
+    let bits = value.to_bits();
+    let magnitude = bits & 0x7fff_ffff;
+    let code = if E5 {
+        narrow_nearest::<2, -14>(magnitude).min(0x7b)
+    } else {
+        narrow_nearest::<3, -6>(magnitude).min(0x7e)
+    };
+    if magnitude > 0x7f80_0000 { 0x7f } else { code | bits >> 24 & 0x80 }
+}
+
 /// f32 to bf16, nearest even, as vectorisable integer arithmetic.
 #[inline(always)]
 pub(crate) fn bf16_from_f32(value: f32) -> u16 {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use factory_ptx::corpus::{Role, Run, runs};
-use factory_ptx::machine::{Kernel, Launch, Memory, Options, Stop, run};
+use factory_ptx::machine::{FaultKind, Kernel, Launch, Memory, Options, Stop, run};
 
 /// Runs one launch; what came out of every written buffer, or why it stopped.
 fn execute(text: &str, case: &Run, options: &Options) -> Result<Vec<Vec<u8>>, String> {
@@ -81,4 +81,22 @@ fn programs_give_what_they_say() {
         }
     }
     assert!(failures.is_empty(), "{count} runs, these failed:\n{}", failures.join("\n"));
+}
+
+#[test]
+fn every_kind_of_fault_has_a_program() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/run/faults.ptx");
+    let text = std::fs::read_to_string(path).expect("the programs are there");
+    let cases = runs(&text).unwrap_or_else(|error| panic!("{error}"));
+    for (_, name) in FaultKind::ALL {
+        assert!(cases.iter().any(|case| case.fault.as_deref() == Some(name)), "no program for `{name}`");
+    }
+    let module = factory_ptx::parse(&text).unwrap_or_else(|error| panic!("{error}"));
+    for entry in module.entries() {
+        assert!(
+            cases.iter().any(|case| case.entry.as_ref() == Some(&entry.name)),
+            "`{}` is never run",
+            entry.name
+        );
+    }
 }

@@ -144,7 +144,8 @@ impl<'m> Decoder<'_, 'm> {
             // Low halves into `p`, high halves into `q`.
             let half = if ty == Type::F16x2 { Type::F16 } else { Type::BF16 };
             let alu = comparison(op, half, ftz).ok_or_else(|| unsupported(i, "this comparison"))?;
-            let (a, b) = (self.source(i, &i.operands[1], Type::B32)?, self.source(i, &i.operands[2], Type::B32)?);
+            let (a, b) =
+                (self.source(i, &i.operands[1], Type::B32)?, self.source(i, &i.operands[2], Type::B32)?);
             let (high_a, high_b) = (self.allocate_type(Type::B32)?.slot, self.allocate_type(Type::B32)?.slot);
             for (d, a) in [(high_a, a), (high_b, b)] {
                 let shift = unary(|a: u32| a >> 16);

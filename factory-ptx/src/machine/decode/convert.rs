@@ -6,10 +6,10 @@ use super::words::{Words, unsupported};
 use crate::ast::{Instruction, Type};
 use crate::machine::error::Unsupported;
 use crate::machine::lanes::cold::{binary, ternary, unary};
-use crate::machine::lanes::{AluFn, NONE, Slots};
+use crate::machine::lanes::{self, AluFn, NONE, Slots};
 use crate::machine::number::{
     AWAY, BF16, DOWN, E4M3, E5M2, F16, F32_NAN, Format, HALF_NAN, NEAREST, TF32, UP, ZERO, bf16_from_f32,
-    bf16_to_f64, f16_to_f64, finish, flush, narrow, to_f32,
+    bf16_to_f64, f16_from_f32, f16_to_f64, f32_from_f16, finish, float8_from_f32, flush, narrow, to_f32,
 };
 use crate::machine::report::Class;
 
@@ -349,8 +349,11 @@ impl<'m> Decoder<'_, 'm> {
             };
         }
         let alu = match (d, flags.mode, flags.relu, flags.satfinite) {
-            (Type::BF16x2, Some(NEAREST), false, false) => {
-                binary(|a: f32, b: f32| u32::from(bf16_from_f32(a)) << 16 | u32::from(bf16_from_f32(b)))
+            (Type::BF16x2, Some(NEAREST), false, false) => lanes::binary(|a: f32, b: f32| {
+                u32::from(bf16_from_f32(a)) << 16 | u32::from(bf16_from_f32(b))
+            }),
+            (_, Some(NEAREST), false, false) => {
+                lanes::binary(|a: f32, b: f32| u32::from(f16_from_f32(a)) << 16 | u32::from(f16_from_f32(b)))
             }
             (Type::BF16x2, ..) => by_flags!(BF16),
             _ => by_flags!(F16),
@@ -372,9 +375,13 @@ impl<'m> Decoder<'_, 'm> {
             };
         }
         let alu = match (d, flags.relu) {
-            (Type::E4M3x2, false) => pair!(E4M3, false),
+            (Type::E4M3x2, false) => {
+                lanes::binary(|a: f32, b: f32| float8_from_f32::<false>(a) << 8 | float8_from_f32::<false>(b))
+            }
             (Type::E4M3x2, true) => pair!(E4M3, true),
-            (_, false) => pair!(E5M2, false),
+            (_, false) => {
+                lanes::binary(|a: f32, b: f32| float8_from_f32::<true>(a) << 8 | float8_from_f32::<true>(b))
+            }
             (_, true) => pair!(E5M2, true),
         };
         self.mixed(i, Class::Conversion, Type::B16, &[Type::F32, Type::F32], Some(alu))
@@ -497,9 +504,13 @@ fn integer_to_integer(d: Type, s: Type, sat: bool, register: Register) -> Option
         Type::S8 => cast!(i8),
         Type::U16 => cast!(u16),
         Type::S16 => cast!(i16),
+        // The widenings of indices are everywhere.
+        Type::U32 if wide && s.bits() == 32 => lanes::unary(|a: u32| u64::from(a)),
+        Type::S32 if wide && s.bits() == 32 => lanes::unary(|a: i32| i64::from(a)),
+        Type::U32 | Type::S32 if !wide && !word => lanes::unary(|a: u32| a),
         Type::U32 => cast!(u32),
         Type::S32 => cast!(i32),
-        Type::U64 | Type::S64 => unary(|a: u64| a),
+        Type::U64 | Type::S64 => lanes::unary(|a: u64| a),
         _ => return None,
     })
 }
@@ -561,6 +572,11 @@ fn from_integer(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
     if flags.sat {
         return None;
     }
+    match (d, s, mode) {
+        (Type::F32, Type::U32, NEAREST) => return Some(lanes::unary(|a: u32| a as f32)),
+        (Type::F32, Type::S32, NEAREST) => return Some(lanes::unary(|a: i32| a as f32)),
+        _ => {}
+    }
     match s {
         Type::U8 => integer_to_float!(d, mode, u32, |a: u32| (u64::from(a as u8), false)),
         Type::U16 => integer_to_float!(d, mode, u16, |a: u16| (u64::from(a), false)),
@@ -586,7 +602,7 @@ fn float_to_float(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
     let narrow_mode = mode.unwrap_or(NEAREST);
     match (d, s) {
         (Type::F32, Type::F32) => Some(match (integer_mode, ftz, sat) {
-            (None, false, false) => unary(|a: f32| a),
+            (None, false, false) => lanes::unary(|a: f32| a),
             (None, true, false) => unary(|a: f32| flush::<true>(a)),
             (None, false, true) => unary(|a: f32| finish::<false, true>(a)),
             (None, true, true) => unary(|a: f32| finish::<true, true>(a)),
@@ -622,6 +638,9 @@ fn float_to_float(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
             })),
         }),
         (Type::F32, Type::F64) => Some(match (ftz, sat) {
+            (false, false) if narrow_mode == NEAREST => {
+                lanes::unary(|a: f64| finish::<false, false>(a as f32))
+            }
             (false, false) => {
                 by_mode!(narrow_mode, M => unary(|a: f64| finish::<false, false>(to_f32::<M>(a))))
             }
@@ -634,23 +653,26 @@ fn float_to_float(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
             (true, true) => by_mode!(narrow_mode, M => unary(|a: f64| finish::<true, true>(to_f32::<M>(a)))),
         }),
         (Type::F64, Type::F32) => Some(match (ftz, sat) {
-            (false, false) => unary(f),
+            (false, false) => lanes::unary(f),
             (true, false) => unary(|a: f32| f(flush::<true>(a))),
             (_, true) => unary(|a: f32| saturate(f(a))),
         }),
         (Type::F32, Type::F16) => Some(match (ftz, sat) {
-            (_, false) => unary(|a: u16| finish::<false, false>(f16_to_f64(a) as f32)),
+            (_, false) => lanes::unary(f32_from_f16),
             (_, true) => unary(|a: u16| finish::<false, true>(f16_to_f64(a) as f32)),
         }),
         (Type::F32, Type::BF16) => Some(match (ftz, sat) {
-            (false, false) => unary(|a: u16| f32::from_bits(u32::from(a) << 16)),
+            (false, false) => lanes::unary(|a: u16| f32::from_bits(u32::from(a) << 16)),
             (true, false) => unary(|a: u16| flush::<true>(f32::from_bits(u32::from(a) << 16))),
             (_, true) => unary(|a: u16| finish::<false, true>(f32::from_bits(u32::from(a) << 16))),
         }),
         (Type::F64, Type::F16) => Some(unary(f16_to_f64)),
         (Type::F64, Type::BF16) => Some(unary(bf16_to_f64)),
         (Type::BF16, Type::F32) if mode == Some(NEAREST) && !relu && !satfinite && !sat && !ftz => {
-            Some(unary(bf16_from_f32))
+            Some(lanes::unary(bf16_from_f32))
+        }
+        (Type::F16, Type::F32) if mode == Some(NEAREST) && !relu && !satfinite && !sat && !ftz => {
+            Some(lanes::unary(f16_from_f32))
         }
         (Type::F16 | Type::BF16, Type::F32 | Type::F64 | Type::F16 | Type::BF16) => {
             macro_rules! to {

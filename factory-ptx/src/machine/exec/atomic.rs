@@ -3,8 +3,10 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
 
-use super::access::{SpotKind, Touch, WRITTEN, addresses, read_raw, write_raw};
+use super::access::{read_raw, write_raw};
+use super::check::{Touch, WRITTEN};
 use super::collective::lanes_of;
+use super::spot::{SpotKind, addresses};
 use super::state::Warp;
 use super::{Trouble, Worker};
 use crate::machine::inst::{Atomic, AtomicOp, AtomicType, Element};

@@ -1,7 +1,9 @@
 //! `cp.async`: copies that do not exist before they are waited for.
 
-use super::access::{PENDING, Touch, WRITTEN, addresses, read_raw, write_raw};
+use super::access::{read_raw, write_raw};
+use super::check::{PENDING, Touch, WRITTEN};
 use super::collective::lanes_of;
+use super::spot::{Run, Shape, SpotKind, addresses};
 use super::state::{PendingCopy, Warp};
 use super::{Trouble, Worker, plain_trouble};
 use crate::machine::error::FaultKind;
@@ -58,11 +60,11 @@ impl Worker<'_> {
             })?;
             left &= !run.mask;
             self.count_access(&run, size as usize, false);
-            for lane in lanes_of(run.mask) {
+            for lane in lanes_of(run.mask).filter(|lane| read[*lane] < size) {
                 let last = sources[lane] + u64::from(read[lane]) - 1;
                 self.run_of(warp, Space::Global, &[last; LANES], 1 << lane, 1)?;
             }
-            self.check_read_bytes(warp, &run, &sources, &read)?;
+            self.check_read_bytes(warp, &run, &sources, &read, size)?;
         }
         self.any_copies = true;
         for lane in lanes_of(active) {
@@ -83,17 +85,17 @@ impl Worker<'_> {
     fn check_read_bytes(
         &mut self,
         warp: &Warp,
-        run: &super::access::Run,
+        run: &Run,
         sources: &[u64; LANES],
         read: &[u32; LANES],
+        copy_size: u32,
     ) -> Result<(), Trouble> {
+        let size = copy_size as usize;
+        if lanes_of(run.mask).all(|lane| read[lane] == copy_size) {
+            return self.check_read(warp, run, size, sources, false);
+        }
         for lane in lanes_of(run.mask) {
-            let mut single = super::access::Run {
-                spot: run.spot,
-                mask: 1 << lane,
-                offsets: run.offsets,
-                contiguous: false,
-            };
+            let mut single = Run { mask: 1 << lane, shape: Shape::Scattered, ..*run };
             for byte in 0..read[lane] as usize {
                 single.offsets[lane] = run.offsets[lane] + byte;
                 let mut at = *sources;
@@ -133,21 +135,31 @@ impl Worker<'_> {
         let to = self.run_of(warp, Space::Shared, &targets, 1 << lane, size)?;
         let target = to.offsets[lane as usize];
         let mut bytes = [0u8; 16];
-        for (index, byte) in bytes.iter_mut().enumerate().take(usize::from(copy.read)) {
-            let source = [copy.source + index as u64; LANES];
-            let from = self.run_of(warp, Space::Global, &source, 1 << lane, 1)?;
-            // SAFETY: `run_of` gave an offset inside the spot.
-            *byte = unsafe { read_raw::<1>(from.spot.data.add(from.offsets[lane as usize])) } as u8;
+        if copy.read == copy.size {
+            let from = self.run_of(warp, Space::Global, &[copy.source; LANES], 1 << lane, size)?;
+            for (index, word) in bytes[..size].chunks_exact_mut(4).enumerate() {
+                // SAFETY: `run_of` was asked for `size` bytes from here.
+                let value =
+                    unsafe { read_raw::<4>(from.spot.data.add(from.offsets[lane as usize] + 4 * index)) };
+                word.copy_from_slice(&(value as u32).to_le_bytes());
+            }
+        } else {
+            for (index, byte) in bytes.iter_mut().enumerate().take(usize::from(copy.read)) {
+                let source = [copy.source + index as u64; LANES];
+                let from = self.run_of(warp, Space::Global, &source, 1 << lane, 1)?;
+                // SAFETY: `run_of` gave an offset inside the spot.
+                *byte = unsafe { read_raw::<1>(from.spot.data.add(from.offsets[lane as usize])) } as u8;
+            }
         }
-        for (index, byte) in bytes.iter().enumerate().take(size) {
-            // SAFETY: `run_of` was asked for `size` bytes from here.
+        for (index, word) in bytes[..size].as_chunks::<4>().0.iter().enumerate() {
+            // SAFETY: `run_of` was asked for `size` bytes from here, and sizes are 4, 8 and 16.
             unsafe {
-                write_raw::<1>(to.spot.data.add(target + index), u64::from(*byte));
-                write_raw::<1>(to.spot.shadow.add(target + index), u64::from(WRITTEN));
+                write_raw::<4>(to.spot.data.add(target + 4 * index), u64::from(u32::from_le_bytes(*word)));
+                write_raw::<4>(to.spot.shadow.add(target + 4 * index), u64::from(WRITTEN) * 0x0101_0101);
             }
         }
         if self.context.options.checks.races
-            && let super::access::SpotKind::Shared(block) = to.spot.kind
+            && let SpotKind::Shared(block) = to.spot.kind
         {
             self.shared_races(warp, block, &to, size, &targets, Touch::Write)?;
         }

@@ -1,7 +1,7 @@
 //! What an access asks of the memory system: sectors of global memory, passes over the banks of shared memory.
 
 use super::Worker;
-use super::access::{Run, SpotKind};
+use super::spot::{Run, Shape, SpotKind};
 use crate::machine::lanes::LANES;
 
 /// The smallest set of sectors or words: how many different values there are.
@@ -20,7 +20,9 @@ impl Worker<'_> {
         let bytes = lanes * total as u64;
         match run.spot.kind {
             SpotKind::Global(_) => {
-                let (requested, needed) = if run.contiguous {
+                let (requested, needed) = if run.shape == Shape::Uniform {
+                    (1, 1)
+                } else if run.shape == Shape::Contiguous {
                     let start = (run.spot.base as usize + run.offsets[0]) / 32;
                     let end = (run.spot.base as usize + run.offsets[0] + LANES * total - 1) / 32;
                     ((end - start + 1) as u64, (LANES * total).div_ceil(32) as u64)
@@ -52,7 +54,7 @@ impl Worker<'_> {
             }
             SpotKind::Shared(_) => {
                 let parts = if total >= 16 { 4 } else { total.div_ceil(4).max(1) };
-                let (least, passes) = if run.contiguous {
+                let (least, passes) = if run.shape != Shape::Scattered {
                     (parts as u64, parts as u64)
                 } else {
                     bank_passes(run, total, parts)

@@ -9,17 +9,19 @@
 mod access;
 mod atomic;
 mod barrier;
+mod check;
 mod collective;
 mod copy;
 mod count;
 mod driver;
 mod shadow;
+mod spot;
 mod state;
 mod step;
 
 pub(crate) use driver::run;
 
-use self::access::Spot;
+use self::spot::Spot;
 use self::state::Cluster;
 use super::decode::ModuleVariable;
 use super::error::FaultKind;

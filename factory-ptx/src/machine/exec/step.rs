@@ -222,7 +222,7 @@ impl Worker<'_> {
                 let own = self.cluster.blocks[warp.block].rank;
                 let ranks = a.map(|address| {
                     let address = if *generic { address.wrapping_sub(SHARED_WINDOW) } else { address };
-                    match (address >> super::access::RANK_SHIFT) as u32 {
+                    match (address >> super::spot::RANK_SHIFT) as u32 {
                         0 => own,
                         rank => rank - 1,
                     }
@@ -277,7 +277,7 @@ impl Worker<'_> {
             let local = address.wrapping_sub(crate::machine::decode::LOCAL_WINDOW) < WINDOW;
             let param = address.wrapping_sub(crate::machine::decode::PARAM_WINDOW) < WINDOW;
             match space {
-                Space::Shared => shared < 1 << super::access::RANK_SHIFT,
+                Space::Shared => shared < 1 << super::spot::RANK_SHIFT,
                 Space::SharedCluster => shared < WINDOW,
                 Space::Local => local,
                 Space::Param => param,
@@ -318,8 +318,8 @@ impl Worker<'_> {
                 return Err(trouble(FaultKind::UndefinedOperand, lane as u32, a[lane], detail));
             }
             let window = if generic { SHARED_WINDOW } else { 0 };
-            let inside = a[lane].wrapping_sub(window) & ((1 << super::access::RANK_SHIFT) - 1);
-            result[lane] = window + inside + ((u64::from(ranks[lane]) + 1) << super::access::RANK_SHIFT);
+            let inside = a[lane].wrapping_sub(window) & ((1 << super::spot::RANK_SHIFT) - 1);
+            result[lane] = window + inside + ((u64::from(ranks[lane]) + 1) << super::spot::RANK_SHIFT);
         }
         if wide {
             u64::store(words, inst.slots.d, active, &result);
