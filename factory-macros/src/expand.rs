@@ -5,27 +5,57 @@ use std::path::{Path, PathBuf};
 use factory_spec::signature::{self, Attribute, Mismatch};
 use factory_spec::{BoundSpec, Reference, Spec, generated};
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
-use syn::{FnArg, ForeignItemFn, Pat};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::parse::Parser;
+use syn::punctuated::Punctuated;
+use syn::{FnArg, ForeignItemFn, MetaNameValue, Pat, Token};
 
 use crate::{documentation, message};
 
-/// One `compile_error!` for each problem, at its place.
-pub(crate) fn compile_errors(errors: &[Mismatch]) -> TokenStream {
-    errors.iter().map(|error| syn::Error::new(error.span, &error.message).into_compile_error()).collect()
+/// What the attribute makes of the item.
+pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let item = match signature::parse_item(item) {
+        Ok(item) => item,
+        Err(errors) => return compile_errors(&errors, None),
+    };
+    let krate = runtime(attribute.clone());
+    match signature::read_attribute(attribute).and_then(|attribute| find(&attribute, &item)) {
+        Ok(found) => emit(&item, &krate, &found),
+        // There is a signature: whatever else is wrong, callers of the function should not see errors of their own.
+        Err(errors) => {
+            [compile_errors(&errors, Some(&item)), placeholder(&item, &krate)].into_iter().collect()
+        }
+    }
 }
 
-/// What the attribute makes of the item.
-pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenStream, Vec<Mismatch>> {
-    let attribute = signature::read_attribute(attribute)?;
-    let item = signature::parse_item(item)?;
-    let name = item.sig.ident.clone();
-    let krate = attribute.krate.clone().unwrap_or_else(|| quote!(::factory_runtime));
-    // From here on there is a signature: whatever else is wrong, callers of the function should not see errors of their own.
-    find(&attribute, &item).map_or_else(
-        |errors| Ok([compile_errors(&errors), placeholder(&item, &krate)].into_iter().collect()),
-        |found| Ok(emit(&item, &name, &krate, &found)),
-    )
+/// Where the runtime is, whatever else the attribute says or lacks.
+fn runtime(attribute: TokenStream) -> TokenStream {
+    let values = Punctuated::<MetaNameValue, Token![,]>::parse_terminated.parse2(attribute);
+    let named = values.ok().and_then(|values| values.into_iter().find(|value| value.path.is_ident("crate")));
+    named.map_or_else(|| quote!(::factory_runtime), |named| named.value.into_token_stream())
+}
+
+/// One `compile_error!` for each problem, at its place.
+///
+/// A span that starts a type or a name of the signature is widened to all of it: a span alone cannot be on stable compilers.
+fn compile_errors(errors: &[Mismatch], item: Option<&ForeignItemFn>) -> TokenStream {
+    let whole: Vec<TokenStream> = item
+        .iter()
+        .flat_map(|item| &item.sig.inputs)
+        .filter_map(|input| match input {
+            FnArg::Typed(typed) => Some([typed.pat.to_token_stream(), typed.ty.to_token_stream()]),
+            FnArg::Receiver(_) => None,
+        })
+        .flatten()
+        .collect();
+    let starts_at = |tokens: &&TokenStream, span: Span| {
+        (*tokens).clone().into_iter().next().is_some_and(|first| first.span().start() == span.start())
+    };
+    let errors = errors.iter().map(|error| match whole.iter().find(|tokens| starts_at(tokens, error.span)) {
+        Some(tokens) => syn::Error::new_spanned(tokens, &error.message),
+        None => syn::Error::new(error.span, &error.message),
+    });
+    errors.map(syn::Error::into_compile_error).collect()
 }
 
 /// What the emitted code depends on.
@@ -78,9 +108,9 @@ fn find_in(manifest: &Path, attribute: &Attribute, item: &ForeignItemFn) -> Resu
     Ok(Found { files: files.collect::<Result<_, _>>()?, spec })
 }
 
-fn emit(item: &ForeignItemFn, name: &Ident, krate: &TokenStream, found: &Found) -> TokenStream {
+fn emit(item: &ForeignItemFn, krate: &TokenStream, found: &Found) -> TokenStream {
     let Found { spec, files } = found;
-    let (attributes, visibility) = (&item.attrs, &item.vis);
+    let (attributes, visibility, name) = (&item.attrs, &item.vis, &item.sig.ident);
     let inputs = &item.sig.inputs;
     let documentation = documentation::function(spec);
     // Where the user says nothing, the spec's own words stand first.

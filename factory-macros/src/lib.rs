@@ -39,7 +39,5 @@ use proc_macro::TokenStream;
 /// `inout` one is `&mut Tensor<T>` or `TensorMut<'_, T>`, a scalar is its Rust type by value.
 #[proc_macro_attribute]
 pub fn kernel_factory(attribute: TokenStream, item: TokenStream) -> TokenStream {
-    expand::expand(attribute.into(), item.into())
-        .unwrap_or_else(|errors| expand::compile_errors(&errors))
-        .into()
+    expand::expand(attribute.into(), item.into()).into()
 }

@@ -18,9 +18,9 @@ pub(crate) fn no_build_script(name: &str) -> String {
 pub(crate) fn not_built(name: &str, spec: &str, key: &str) -> String {
     format!(
         "`{name}` has no kernel: the build script left none for `{spec}` (key {key})\n\n\
-         hint: does `build.rs` call `factory_build::compile()`? It looks for signatures in `src`, `examples`, `tests` and \
-         `benches`; name files elsewhere, or made by macros, with `factory_build::Factory::new().file(..)`. If the spec was \
-         changed while a build ran, build again; `touch build.rs` makes the build script run"
+         hint: `build.rs` must call `factory_build::compile()`, which looks for signatures in `src`, `examples`, `tests`\n\
+         and `benches`; name files elsewhere, or made by macros, with `factory_build::Factory::new().file(..)`.\n\
+         If the spec was changed while a build ran, build again; `touch build.rs` makes the build script run"
     )
 }
 

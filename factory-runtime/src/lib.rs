@@ -8,6 +8,95 @@
 //!   [`KernelSource`]. [`KernelSource::prepare`] reads, verifies and loads it: once for a device and process. The
 //!   outcome is a [`Prepared`] kernel, whose launches only check and queue.
 //!
+//! # Example
+//!
+//! `#[kernel_factory]` and the build script make a [`KernelSource`], and a function that launches it. This one was made by
+//! hand, and says `y[i] = 2 * x[i]`:
+//!
+//! ```
+//! use factory_runtime::{Device, Error, KernelSource, Tensor};
+//! # use std::collections::BTreeMap;
+//! # use factory_spec::{
+//! #     Arch, CandidateCounts, Certificate, DType, Interface, InterfaceArg, Key, LaunchPlan, ParamPlan, Plan, Role, Size,
+//! #     SizeExpr, SizeKind, TargetPlan, Variant,
+//! # };
+//!
+//! const PTX: &str = "
+//! .version 7.8
+//! .target sm_90
+//! .address_size 64
+//!
+//! .visible .entry double(.param .u64 param_x, .param .u64 param_y)
+//! {
+//!     .reg .b32 %r<2>;
+//!     .reg .b64 %rd<6>;
+//!     .reg .f32 %f<3>;
+//!     mov.u32 %r1, %ctaid.x;
+//!     mul.wide.u32 %rd1, %r1, 4;
+//!     ld.param.u64 %rd2, [param_x];
+//!     ld.param.u64 %rd3, [param_y];
+//!     add.s64 %rd4, %rd2, %rd1;
+//!     add.s64 %rd5, %rd3, %rd1;
+//!     ld.global.f32 %f1, [%rd4];
+//!     add.rn.f32 %f2, %f1, %f1;
+//!     st.global.f32 [%rd5], %f2;
+//!     ret;
+//! }
+//! ";
+//! # fn double() -> &'static KernelSource {
+//! #     let arg = |name: &str, role| InterfaceArg {
+//! #         name: name.into(), dtype: DType::F32, shape: vec!["n".into()], scalar: false, role,
+//! #     };
+//! #     let key = Key::of("double");
+//! #     let interface = Interface {
+//! #         schema: Interface::SCHEMA,
+//! #         name: "double".into(),
+//! #         key,
+//! #         sizes: vec![Size { name: "n".into(), kind: SizeKind::Free { min: 1, max: Some(65535), multiple_of: 1 } }],
+//! #         constraints: Vec::new(),
+//! #         args: vec![arg("x", Role::In), arg("y", Role::Out)],
+//! #     };
+//! #     let launch = LaunchPlan {
+//! #         entry: "double".into(),
+//! #         grid: [SizeExpr::size("n"), SizeExpr::constant(1), SizeExpr::constant(1)],
+//! #         block: [1; 3],
+//! #         cluster: [1; 3],
+//! #         shared_bytes: SizeExpr::constant(0),
+//! #         params: ["x", "y"].map(|arg| ParamPlan::Pointer { arg: arg.into() }).into(),
+//! #     };
+//! #     let variant = Variant {
+//! #         name: "all".into(), when: SizeExpr::constant(1), alignment: 4, scratch: Vec::new(), launches: vec![launch],
+//! #     };
+//! #     let target = TargetPlan { arch: Arch::Sm90, ptx: "sm_90.ptx".into(), variants: vec![variant] };
+//! #     let plan = Plan { schema: Plan::SCHEMA, targets: vec![target] }.to_json();
+//! #     let files = [("sm_90.ptx", PTX), ("plan.json", &plan)].map(|(name, text)| (name.into(), Key::of(text).to_string()));
+//! #     let certificate = Certificate {
+//! #         schema: Certificate::SCHEMA, name: "double".into(), key, meaning: key, bindings: BTreeMap::new(),
+//! #         spec: String::new(), versions: BTreeMap::new(), seed: 0, candidates: CandidateCounts::default(),
+//! #         gates: Vec::new(), figures: Vec::new(), files: files.into(),
+//! #     };
+//! #     Box::leak(Box::new(KernelSource {
+//! #         name: "double", key: key.to_string().leak(), spec: interface.to_json().leak(), plan: plan.leak(),
+//! #         certificate: certificate.to_json().leak(), ptx: &[("sm_90.ptx", PTX)], missing: None,
+//! #     }))
+//! # }
+//!
+//! let source: &'static KernelSource = double();
+//! let device = Device::machine();
+//! let kernel = source.prepare(&device)?;
+//!
+//! let x = Tensor::from_slice(&device, &[1.0f32, 2.5, -3.0], &[3])?;
+//! let mut y = Tensor::<f32>::zeros(&device, &[3])?;
+//! kernel.launch(device.stream(), &mut [(&x).into(), (&mut y).into()])?;
+//! assert_eq!(y.to_vec()?, [2.0, 5.0, -6.0]);
+//!
+//! // What it was not verified for it does not accept.
+//! let mut short = Tensor::<f32>::zeros(&device, &[2])?;
+//! let refused = kernel.launch(device.stream(), &mut [(&x).into(), (&mut short).into()]);
+//! assert!(matches!(refused, Err(Error::Shape { .. })));
+//! # Ok::<(), Error>(())
+//! ```
+//!
 //! # What a launch checks
 //!
 //! Number, kinds and types of the arguments; that shapes agree on every size; that the sizes lie in the domain that the
