@@ -23,8 +23,6 @@ const LOG_BYTES: usize = 16 * 1024;
 const MAX_DYNAMIC_SHARED: i32 = 8;
 /// `CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED`.
 const NON_PORTABLE_CLUSTER: i32 = 14;
-/// Dynamic shared memory that every function may use without asking.
-const DEFAULT_SHARED: u32 = 48 * 1024;
 /// Blocks a cluster that every device allows without asking.
 const PORTABLE_CLUSTER: u32 = 8;
 
@@ -40,6 +38,8 @@ struct Function {
 }
 
 struct Allowed {
+    /// Dynamic bytes. 0 at first: what a function may use without asking is 48 KiB less its static shared memory, and
+    /// asking costs nothing where it matters.
     shared: u32,
     cluster: u32,
 }
@@ -113,7 +113,7 @@ impl Module {
             cuda.driver.check("cuModuleGetFunction", code, &format!(" for `{entry}` of `{kernel}`"))?;
             Ok(Function {
                 handle: function,
-                allowed: Mutex::new(Allowed { shared: DEFAULT_SHARED, cluster: PORTABLE_CLUSTER }),
+                allowed: Mutex::new(Allowed { shared: 0, cluster: PORTABLE_CLUSTER }),
             })
         });
         Ok(Module { functions: functions.collect::<Result<_>>()? })

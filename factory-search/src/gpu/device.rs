@@ -72,6 +72,13 @@ impl From<Reason> for Trouble {
     }
 }
 
+/// The version of NVIDIA's kernel module: on Linux the first number with dots in its description.
+fn kernel_module_version() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/driver/nvidia/version").ok()?;
+    let numeric = |word: &&str| word.contains('.') && word.chars().all(|c| c.is_ascii_digit() || c == '.');
+    text.lines().next()?.split_whitespace().find(numeric).map(str::to_owned)
+}
+
 impl Gpu {
     /// Opens a GPU; why not, in words.
     ///
@@ -104,7 +111,8 @@ impl Gpu {
             driver,
             device,
             name: String::from_utf8_lossy(&name[..end]).into_owned(),
-            version: format!("CUDA {}.{}", version / 1000, version % 1000 / 10),
+            version: kernel_module_version()
+                .unwrap_or_else(|| format!("CUDA {}.{}", version / 1000, version % 1000 / 10)),
             capability: (attribute(ATTRIBUTE_MAJOR)?, attribute(ATTRIBUTE_MINOR)?),
             l2_bytes: attribute(ATTRIBUTE_L2_BYTES)? as usize,
             multiprocessors: attribute(ATTRIBUTE_MULTIPROCESSORS)?.max(1),
@@ -129,8 +137,10 @@ impl Gpu {
             // Nothing is set aside for persisting lines. Devices without the feature say so, which is as good.
             let _ = self.driver.set_limit(LIMIT_PERSISTING_L2, 0);
             let _ = self.driver.reset_persisting();
-            // 1: the stream does not wait for the default one.
-            self.driver.stream_create(&mut self.stream, 1)?;
+            // 0: the stream waits for the default one, and that one for it. Uploads go through the default stream and may
+            // return before the last bytes arrived; without this a kernel could run first, and a poison land on its
+            // output.
+            self.driver.stream_create(&mut self.stream, 0)?;
         }
         let image = CString::new(helpers::PTX).expect("the helpers hold no zero byte");
         // SAFETY: the image is a C string, the context is current, the names are C strings.
@@ -166,7 +176,8 @@ impl Gpu {
         &self.name
     }
 
-    /// The newest CUDA version that the driver supports, such as `CUDA 13.0`.
+    /// The driver's version, such as `580.159.04`; where the system does not tell it, the newest CUDA version that the
+    /// driver supports, such as `CUDA 13.0`.
     pub fn driver(&self) -> &str {
         &self.version
     }
@@ -361,7 +372,8 @@ impl Loaded {
         for (index, plan) in variant.launches.iter().enumerate() {
             let limit = gpu.shared_limit.saturating_sub(self.facts[index].0);
             let Some(dimensions) = launch::dimensions(spec, sizes, plan, limit)? else { continue };
-            if dimensions.shared_bytes > 48 << 10 {
+            // Without asking a function may use 48 KiB, its static shared memory included.
+            if dimensions.shared_bytes > 0 {
                 let bytes = dimensions.shared_bytes as c_int;
                 // SAFETY: the function is of a loaded module.
                 unsafe {
