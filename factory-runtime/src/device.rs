@@ -304,8 +304,21 @@ mod tests {
     fn a_gpu_is_there_or_its_absence_is_an_error() {
         match Device::cuda(0) {
             Ok(device) => assert!(device.compute_capability().is_some()),
-            Err(error) => assert!(error.is_no_gpu(), "{error}"),
+            Err(error) => {
+                assert!(error.is_no_gpu(), "{error}");
+                assert!(error.to_string().contains("\n\nhint: "), "says what to do: {error}");
+                eprintln!("{error}");
+            }
         }
         assert!(Device::cuda(4096).is_err());
+    }
+
+    #[test]
+    fn the_best_device_without_a_gpu_is_the_machine() {
+        // Whoever set the variable has chosen otherwise.
+        if std::env::var_os("KERNEL_FACTORY_DEVICE").is_none() {
+            let best = Device::best().unwrap();
+            assert_eq!(best.is_machine(), Device::cuda(0).is_err());
+        }
     }
 }

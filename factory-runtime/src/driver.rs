@@ -20,6 +20,8 @@ const LIBRARIES: &[&str] = &["libcuda.so.1", "libcuda.so"];
 /// `CUDA_SUCCESS`.
 pub(crate) const SUCCESS: c_int = 0;
 const OUT_OF_MEMORY: c_int = 2;
+/// `CUDA_ERROR_STUB_LIBRARY`: the toolkit's library to link against, which is no driver.
+const STUB_LIBRARY: c_int = 34;
 const NO_DEVICE: c_int = 100;
 /// `CUDA_ERROR_UNSUPPORTED_PTX_VERSION`.
 pub(crate) const UNSUPPORTED_PTX_VERSION: c_int = 222;
@@ -96,11 +98,10 @@ impl Driver {
     pub(crate) fn open(names: &[&str]) -> Result<Driver> {
         // SAFETY: the driver's library runs initialisers of its own, as every program that uses CUDA lets it.
         let library = names.iter().find_map(|name| unsafe { libloading::Library::new(*name) }.ok());
-        let Some(library) = library else {
-            return Err(Error::DriverMissing {
-                tried: names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
-            });
+        let none = || Error::DriverMissing {
+            tried: names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
         };
+        let library = library.ok_or_else(none)?;
         let missing = |symbol: &str| Error::DriverTooOld {
             found: CudaVersion(0),
             needed: OLDEST,
@@ -130,6 +131,9 @@ impl Driver {
         }
         // SAFETY: the flags must be 0, and they are.
         let code = unsafe { init(0) };
+        if code == STUB_LIBRARY {
+            return Err(none());
+        }
         if code == NO_DEVICE {
             return Err(Error::NoGpu { ordinal: 0, count: 0 });
         }

@@ -8,7 +8,7 @@ mod sealed {
     pub trait Sealed {}
 }
 
-/// A type that a tensor can hold: `f64`, `f32`, [`f16`], [`bf16`], [`f8e4m3`], [`f8e5m2`], `i8`, `u8`, `i32`, `u32`, `i64`.
+/// A type that a tensor can hold: `f64`, `f32`, [`struct@f16`], [`bf16`], [`f8e4m3`], [`f8e5m2`], `i8`, `u8`, `i32`, `u32`, `i64`.
 ///
 /// Sealed: the element types are those that a spec can name. Every bit pattern of each is a value of it.
 pub trait Element:

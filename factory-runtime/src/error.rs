@@ -343,6 +343,9 @@ pub struct CudaVersion(pub u32);
 
 impl fmt::Display for CudaVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.0 / 1000, self.0 % 1000 / 10)
+        match self.0 {
+            0 => f.write_str("of an unknown version"),
+            version => write!(f, "{}.{}", version / 1000, version % 1000 / 10),
+        }
     }
 }
