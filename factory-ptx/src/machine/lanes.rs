@@ -5,7 +5,7 @@
 //! four such rows. A predicate takes one word, one bit a lane. A *slot* is the index of a register's first word.
 //!
 //! An ALU instruction is a function pointer, made from a closure over one lane by [`unary`], [`binary`], [`ternary`]
-//! and their kin: the loop over lanes is compiled once for each closure, with and without AVX2, and has no branches.
+//! and their kin: the loop over lanes is compiled once for each closure, for AVX2 where that exists, and has no branches.
 
 /// Lanes of a warp.
 pub(crate) const LANES: usize = 32;
@@ -186,7 +186,7 @@ macro_rules! arity {
         }
 
         $(#[$doc])*
-        pub(crate) fn $name<$($generic: Lane,)* Z: Fn($($arg),*) -> $ret + Copy>(_: Z) -> AluFn {
+        pub(crate) fn $name<$($generic: Lane,)* Z: Fn($($arg),*) -> $ret + Copy>(f: Z) -> AluFn {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             fn $fast<$($generic: Lane,)* Z: Fn($($arg),*) -> $ret + Copy>(
@@ -197,7 +197,11 @@ macro_rules! arity {
             #[cfg(target_arch = "x86_64")]
             if has_avx2() {
                 return $fast::<$($generic,)* Z>;
+            } else {
+                // Old processors get the small loops: a second vectorised copy would cost every build a third more.
+                return cold::$name(f);
             }
+            #[cfg(not(target_arch = "x86_64"))]
             $plain::<$($generic,)* Z>
         }
     };
@@ -340,7 +344,7 @@ pub(crate) fn nothing(_: &mut [u32], _: &Slots, _: u32) {}
 /// The same constructors for operations that are rare: one plain loop over lanes each, neither unrolled nor vectorised.
 /// There are many hundreds of them, and this keeps the time to compile the machine down.
 pub(crate) mod cold {
-    use super::{AluFn, LANES, Lane, Slots, conjure};
+    use super::{AluFn, LANES, Lane, Slots, conjure, put};
     use std::hint::black_box;
 
     /// Reads a register; compiled once for each type of lane.
@@ -377,6 +381,50 @@ pub(crate) mod cold {
         };
     }
 
+    /// `d = f(a, b)` and, where slot `e` is one, `e = !f(a, b)`
+    fn compare_body<A: Lane, Z: Fn(A, A) -> bool + Copy>(words: &mut [u32], slots: &Slots, mask: u32) {
+        let f = conjure::<Z>();
+        let (a, b) = (load::<A>(words, slots.a), load::<A>(words, slots.b));
+        let mut bits = 0;
+        for lane in 0..black_box(LANES) {
+            bits |= u32::from(black_box(f(a[lane % LANES], b[lane % LANES]))) << (lane % LANES);
+        }
+        put(words, slots.d, mask, bits);
+        put(words, slots.e, mask, !bits);
+    }
+
+    /// The rare form of the constructor of that name in the module above.
+    pub(crate) fn compare<A: Lane, Z: Fn(A, A) -> bool + Copy>(_: Z) -> AluFn {
+        compare_body::<A, Z>
+    }
+
+    macro_rules! carrying {
+        ($name:ident, $body:ident, ($($arg:ty),*), [$($source:ident),*]) => {
+            fn $body<A: Lane, D: Lane, Z: Fn($($arg),*) -> (D, bool) + Copy>(
+                words: &mut [u32], slots: &Slots, mask: u32,
+            ) {
+                let f = conjure::<Z>();
+                $(let $source = load::<A>(words, slots.$source);)*
+                let e = load::<bool>(words, slots.e);
+                let mut d = [D::default(); LANES];
+                let mut carry = [false; LANES];
+                for lane in 0..black_box(LANES) {
+                    let lane = lane % LANES;
+                    (d[lane], carry[lane]) = f($($source[lane],)* e[lane]);
+                }
+                store::<D>(words, slots.d, mask, &d);
+                store::<bool>(words, slots.e, mask, &carry);
+            }
+
+            /// The rare form of the constructor of that name in the module above.
+            pub(crate) fn $name<A: Lane, D: Lane, Z: Fn($($arg),*) -> (D, bool) + Copy>(_: Z) -> AluFn {
+                $body::<A, D, Z>
+            }
+        };
+    }
+
+    carrying!(carrying, carrying_body, (A, A, bool), [a, b]);
+    carrying!(carrying3, carrying3_body, (A, A, A, bool), [a, b, c]);
     arity!(unary, unary_body, [A a]);
     arity!(binary, binary_body, [A a, B b]);
     arity!(ternary, ternary_body, [A a, B b, C c]);

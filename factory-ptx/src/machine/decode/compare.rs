@@ -11,7 +11,7 @@ use super::words::{Words, unsupported};
 use crate::ast::{Instruction, Operand, Type};
 use crate::machine::error::Unsupported;
 use crate::machine::lanes::{
-    AluFn, NONE, Slots, binary, compare, predicate_and, predicate_or, predicate_xor, ternary, unary,
+    AluFn, NONE, Slots, binary, cold, compare, predicate_and, predicate_or, predicate_xor, ternary, unary,
 };
 use crate::machine::number::{bf16_to_f64, f16_to_f64, flush};
 use crate::machine::report::Class;
@@ -39,23 +39,23 @@ macro_rules! integer_comparison {
 
 /// Makes a comparison of floats: `$map` turns a lane into what is compared.
 macro_rules! float_comparison {
-    ($op:expr, $T:ident, $map:expr) => {
+    ($op:expr, $T:ident, $map:expr, $compare:path) => {
         match $op {
-            0 => Some(compare(|a: $T, b: $T| $map(a) == $map(b))),
+            0 => Some($compare(|a: $T, b: $T| $map(a) == $map(b))),
             // `ne` is ordered: false when an operand is NaN.
-            1 => Some(compare(|a: $T, b: $T| $map(a) < $map(b) || $map(a) > $map(b))),
-            2 => Some(compare(|a: $T, b: $T| $map(a) < $map(b))),
-            3 => Some(compare(|a: $T, b: $T| $map(a) <= $map(b))),
-            4 => Some(compare(|a: $T, b: $T| $map(a) > $map(b))),
-            5 => Some(compare(|a: $T, b: $T| $map(a) >= $map(b))),
-            10 => Some(compare(|a: $T, b: $T| !($map(a) < $map(b) || $map(a) > $map(b)))),
-            11 => Some(compare(|a: $T, b: $T| $map(a) != $map(b))),
-            12 => Some(compare(|a: $T, b: $T| !($map(a) >= $map(b)))),
-            13 => Some(compare(|a: $T, b: $T| !($map(a) > $map(b)))),
-            14 => Some(compare(|a: $T, b: $T| !($map(a) <= $map(b)))),
-            15 => Some(compare(|a: $T, b: $T| !($map(a) < $map(b)))),
-            16 => Some(compare(|a: $T, b: $T| !$map(a).is_nan() && !$map(b).is_nan())),
-            17 => Some(compare(|a: $T, b: $T| $map(a).is_nan() || $map(b).is_nan())),
+            1 => Some($compare(|a: $T, b: $T| $map(a) < $map(b) || $map(a) > $map(b))),
+            2 => Some($compare(|a: $T, b: $T| $map(a) < $map(b))),
+            3 => Some($compare(|a: $T, b: $T| $map(a) <= $map(b))),
+            4 => Some($compare(|a: $T, b: $T| $map(a) > $map(b))),
+            5 => Some($compare(|a: $T, b: $T| $map(a) >= $map(b))),
+            10 => Some($compare(|a: $T, b: $T| !($map(a) < $map(b) || $map(a) > $map(b)))),
+            11 => Some($compare(|a: $T, b: $T| $map(a) != $map(b))),
+            12 => Some($compare(|a: $T, b: $T| !($map(a) >= $map(b)))),
+            13 => Some($compare(|a: $T, b: $T| !($map(a) > $map(b)))),
+            14 => Some($compare(|a: $T, b: $T| !($map(a) <= $map(b)))),
+            15 => Some($compare(|a: $T, b: $T| !($map(a) < $map(b)))),
+            16 => Some($compare(|a: $T, b: $T| !$map(a).is_nan() && !$map(b).is_nan())),
+            17 => Some($compare(|a: $T, b: $T| $map(a).is_nan() || $map(b).is_nan())),
             _ => None,
         }
     };
@@ -68,11 +68,11 @@ fn same<T>(value: T) -> T {
 
 fn comparison(op: usize, ty: Type, ftz: bool) -> Option<AluFn> {
     match ty {
-        Type::F32 if ftz => float_comparison!(op, f32, flush::<true>),
-        Type::F32 => float_comparison!(op, f32, same),
-        Type::F64 => float_comparison!(op, f64, same),
-        Type::F16 => float_comparison!(op, u16, f16_to_f64),
-        Type::BF16 => float_comparison!(op, u16, bf16_to_f64),
+        Type::F32 if ftz => float_comparison!(op, f32, flush::<true>, cold::compare),
+        Type::F32 => float_comparison!(op, f32, same, compare),
+        Type::F64 => float_comparison!(op, f64, same, cold::compare),
+        Type::F16 => float_comparison!(op, u16, f16_to_f64, cold::compare),
+        Type::BF16 => float_comparison!(op, u16, bf16_to_f64, cold::compare),
         _ => by_int!(ty, T => integer_comparison!(op, T)).flatten(),
     }
 }

@@ -5,7 +5,7 @@ use super::function::Decoder;
 use super::words::{Words, unsupported};
 use crate::ast::{Instruction, Type};
 use crate::machine::error::Unsupported;
-use crate::machine::lanes::{AluFn, binary, ternary, unary};
+use crate::machine::lanes::{AluFn, binary, cold, ternary, unary};
 use crate::machine::number::{
     DOWN, NEAREST, UP, ZERO, add_odd, div_odd, div64, exp2, extremum, extremum64, finish, flush, fma_odd,
     fma64, log2, sqrt_odd, sqrt64, tanh, to_f32,
@@ -14,15 +14,15 @@ use crate::machine::report::Class;
 
 /// An f32 operation for the four combinations of `.ftz` and `.sat`.
 macro_rules! flags {
-    ($ftz:expr, $sat:expr, $make:ident, |$($x:ident),*| $body:expr) => {
+    ($ftz:expr, $sat:expr, $($make:ident)::+, |$($x:ident),*| $body:expr) => {
         match ($ftz, $sat) {
-            (false, false) => $make(|$($x: f32),*| finish::<false, false>($body)),
-            (true, false) => $make(|$($x: f32),*| {
+            (false, false) => $($make)::+(|$($x: f32),*| finish::<false, false>($body)),
+            (true, false) => $($make)::+(|$($x: f32),*| {
                 $(let $x = flush::<true>($x);)*
                 finish::<true, false>($body)
             }),
-            (false, true) => $make(|$($x: f32),*| finish::<false, true>($body)),
-            (true, true) => $make(|$($x: f32),*| {
+            (false, true) => $($make)::+(|$($x: f32),*| finish::<false, true>($body)),
+            (true, true) => $($make)::+(|$($x: f32),*| {
                 $(let $x = flush::<true>($x);)*
                 finish::<true, true>($body)
             }),
@@ -120,35 +120,35 @@ impl<'m> Decoder<'_, 'm> {
                 Some(flags!(ftz, sat, ternary, |a, b, c| a.mul_add(b, c)))
             }
             ("add", 3) => {
-                Some(by_mode!(rounded, M => flags!(ftz, sat, binary, |a, b| add_mode::<M>(f(a), f(b)))))
+                Some(by_mode!(rounded, M => flags!(ftz, sat, cold::binary, |a, b| add_mode::<M>(f(a), f(b)))))
             }
-            ("sub", 3) => {
-                Some(by_mode!(rounded, M => flags!(ftz, sat, binary, |a, b| add_mode::<M>(f(a), f(-b)))))
-            }
+            ("sub", 3) => Some(
+                by_mode!(rounded, M => flags!(ftz, sat, cold::binary, |a, b| add_mode::<M>(f(a), f(-b)))),
+            ),
             ("mul", 3) => {
-                Some(by_mode!(rounded, M => flags!(ftz, sat, binary, |a, b| to_f32::<M>(f(a) * f(b)))))
+                Some(by_mode!(rounded, M => flags!(ftz, sat, cold::binary, |a, b| to_f32::<M>(f(a) * f(b)))))
             }
             ("fma" | "mad", 4) => Some(
-                by_mode!(rounded, M => flags!(ftz, sat, ternary, |a, b, c| fma_mode::<M>(f(a), f(b), f(c)))),
+                by_mode!(rounded, M => flags!(ftz, sat, cold::ternary, |a, b, c| fma_mode::<M>(f(a), f(b), f(c)))),
             ),
             ("div", 3) if rounded == NEAREST => Some(flags!(ftz, false, binary, |a, b| a / b)),
             ("div", 3) => Some(
-                by_mode!(rounded, M => flags!(ftz, false, binary, |a, b| to_f32::<M>(div_odd(f(a), f(b))))),
+                by_mode!(rounded, M => flags!(ftz, false, cold::binary, |a, b| to_f32::<M>(div_odd(f(a), f(b))))),
             ),
             ("rcp", 2) if rounded == NEAREST => Some(flags!(ftz, false, unary, |a| 1.0 / a)),
-            ("rcp", 2) => {
-                Some(by_mode!(rounded, M => flags!(ftz, false, unary, |a| to_f32::<M>(div_odd(1.0, f(a))))))
-            }
+            ("rcp", 2) => Some(
+                by_mode!(rounded, M => flags!(ftz, false, cold::unary, |a| to_f32::<M>(div_odd(1.0, f(a))))),
+            ),
             ("sqrt", 2) if rounded == NEAREST => Some(flags!(ftz, false, unary, |a| a.sqrt())),
             ("sqrt", 2) => {
-                Some(by_mode!(rounded, M => flags!(ftz, false, unary, |a| to_f32::<M>(sqrt_odd(f(a))))))
+                Some(by_mode!(rounded, M => flags!(ftz, false, cold::unary, |a| to_f32::<M>(sqrt_odd(f(a))))))
             }
             ("rsqrt", 2) => Some(flags!(ftz, false, unary, |a| rsqrt(f(a)) as f32)),
             ("ex2", 2) => Some(flags!(ftz, false, unary, |a| exp2(f(a)) as f32)),
             ("lg2", 2) => Some(flags!(ftz, false, unary, |a| log2(f(a)) as f32)),
-            ("sin", 2) => Some(flags!(ftz, false, unary, |a| f(a).sin() as f32)),
-            ("cos", 2) => Some(flags!(ftz, false, unary, |a| f(a).cos() as f32)),
-            ("tanh", 2) => Some(flags!(ftz, false, unary, |a| tanh(f(a)) as f32)),
+            ("sin", 2) => Some(flags!(ftz, false, cold::unary, |a| f(a).sin() as f32)),
+            ("cos", 2) => Some(flags!(ftz, false, cold::unary, |a| f(a).cos() as f32)),
+            ("tanh", 2) => Some(flags!(ftz, false, cold::unary, |a| tanh(f(a)) as f32)),
             ("abs", 2) => Some(flags!(ftz, false, unary, |a| f32::from_bits(a.to_bits() & 0x7fff_ffff))),
             ("neg", 2) => Some(flags!(ftz, false, unary, |a| -a)),
             ("copysign", 3) => copysign(ty),
@@ -176,16 +176,16 @@ impl<'m> Decoder<'_, 'm> {
             ($max:literal, $nan:literal) => {
                 match (operands, xorsign) {
                     (3, false) => flags!(ftz, false, binary, |a, b| extremum::<$max, $nan>(a, b)),
-                    (3, true) => flags!(ftz, false, binary, |a, b| signed(
+                    (3, true) => flags!(ftz, false, cold::binary, |a, b| signed(
                         extremum::<$max, $nan>(a.abs(), b.abs()),
                         a,
                         b
                     )),
-                    (_, false) => flags!(ftz, false, ternary, |a, b, c| extremum::<$max, $nan>(
+                    (_, false) => flags!(ftz, false, cold::ternary, |a, b, c| extremum::<$max, $nan>(
                         extremum::<$max, $nan>(a, b),
                         c
                     )),
-                    (_, true) => flags!(ftz, false, ternary, |a, b, c| signed(
+                    (_, true) => flags!(ftz, false, cold::ternary, |a, b, c| signed(
                         signed(
                             extremum::<$max, $nan>(extremum::<$max, $nan>(a.abs(), b.abs()), c.abs()),
                             a,
@@ -215,33 +215,35 @@ impl<'m> Decoder<'_, 'm> {
         ftz: bool,
     ) -> Result<(), Unsupported> {
         let alu: Option<AluFn> = match (opcode, i.operands.len()) {
-            ("add", 3) => Some(by_mode!(mode, M => binary(|a: f64, b: f64| {
-                if M == NEAREST { a + b } else { fma64::<M>(a, 1.0, b) }
-            }))),
-            ("sub", 3) => Some(by_mode!(mode, M => binary(|a: f64, b: f64| {
-                if M == NEAREST { a - b } else { fma64::<M>(a, 1.0, -b) }
-            }))),
-            ("mul", 3) => Some(by_mode!(mode, M => binary(|a: f64, b: f64| {
+            ("add", 3) if mode == NEAREST => Some(binary(|a: f64, b: f64| a + b)),
+            ("sub", 3) if mode == NEAREST => Some(binary(|a: f64, b: f64| a - b)),
+            ("mul", 3) if mode == NEAREST => Some(binary(|a: f64, b: f64| a * b)),
+            ("fma" | "mad", 4) if mode == NEAREST => {
+                Some(ternary(|a: f64, b: f64, c: f64| fma64::<NEAREST>(a, b, c)))
+            }
+            ("add", 3) => Some(by_mode!(mode, M => cold::binary(|a: f64, b: f64| fma64::<M>(a, 1.0, b)))),
+            ("sub", 3) => Some(by_mode!(mode, M => cold::binary(|a: f64, b: f64| fma64::<M>(a, 1.0, -b)))),
+            ("mul", 3) => Some(by_mode!(mode, M => cold::binary(|a: f64, b: f64| {
                 let product = a * b;
-                if M == NEAREST || product == 0.0 && (a == 0.0 || b == 0.0) { product } else { fma64::<M>(a, b, 0.0) }
+                if product == 0.0 && (a == 0.0 || b == 0.0) { product } else { fma64::<M>(a, b, 0.0) }
             }))),
             ("fma" | "mad", 4) => {
-                Some(by_mode!(mode, M => ternary(|a: f64, b: f64, c: f64| fma64::<M>(a, b, c))))
+                Some(by_mode!(mode, M => cold::ternary(|a: f64, b: f64, c: f64| fma64::<M>(a, b, c))))
             }
-            ("div", 3) => Some(by_mode!(mode, M => binary(|a: f64, b: f64| div64::<M>(a, b)))),
+            ("div", 3) => Some(by_mode!(mode, M => cold::binary(|a: f64, b: f64| div64::<M>(a, b)))),
             // `rcp.approx.ftz.f64` and `rsqrt.approx.ftz.f64` give a result of 20 bits of fraction, flushed.
-            ("rcp", 2) if approx && ftz => Some(unary(|a: f64| coarse(1.0 / coarse(a)))),
-            ("rsqrt", 2) if approx && ftz => Some(unary(|a: f64| coarse(rsqrt(coarse(a))))),
-            ("rcp", 2) => Some(by_mode!(mode, M => unary(|a: f64| div64::<M>(1.0, a)))),
-            ("sqrt", 2) => Some(by_mode!(mode, M => unary(|a: f64| sqrt64::<M>(a)))),
+            ("rcp", 2) if approx && ftz => Some(cold::unary(|a: f64| coarse(1.0 / coarse(a)))),
+            ("rsqrt", 2) if approx && ftz => Some(cold::unary(|a: f64| coarse(rsqrt(coarse(a))))),
+            ("rcp", 2) => Some(by_mode!(mode, M => cold::unary(|a: f64| div64::<M>(1.0, a)))),
+            ("sqrt", 2) => Some(by_mode!(mode, M => cold::unary(|a: f64| sqrt64::<M>(a)))),
             ("rsqrt", 2) => Some(unary(rsqrt)),
             ("abs", 2) => Some(unary(|a: f64| a.abs())),
             ("neg", 2) => Some(unary(|a: f64| -a)),
             ("copysign", 3) => copysign(Type::F64),
-            ("min", 3) if nan => Some(binary(extremum64::<false, true>)),
-            ("min", 3) => Some(binary(extremum64::<false, false>)),
-            ("max", 3) if nan => Some(binary(extremum64::<true, true>)),
-            ("max", 3) => Some(binary(extremum64::<true, false>)),
+            ("min", 3) if nan => Some(cold::binary(extremum64::<false, true>)),
+            ("min", 3) => Some(cold::binary(extremum64::<false, false>)),
+            ("max", 3) if nan => Some(cold::binary(extremum64::<true, true>)),
+            ("max", 3) => Some(cold::binary(extremum64::<true, false>)),
             _ => None,
         };
         self.same(i, Class::F64, Type::F64, alu)

@@ -4,18 +4,30 @@ use super::function::Decoder;
 use super::words::{Words, unsupported};
 use crate::ast::{Instruction, Type};
 use crate::machine::error::Unsupported;
-use crate::machine::lanes::{AluFn, NONE, Slots, binary, carrying, carrying3, quaternary, ternary, unary};
+use crate::machine::lanes::{
+    AluFn, NONE, Slots, binary, carrying, carrying3, cold, quaternary, ternary, unary,
+};
 use crate::machine::report::Class;
 
-/// Chooses by integer type: `T` is the Rust type of the lanes.
+/// Chooses by integer type: `T` is the Rust type of the lanes. Those of 16 bits get the rare constructors.
 macro_rules! by_int {
     ($ty:expr, $T:ident => $make:expr) => {
         match $ty {
             Type::U16 | Type::B16 => {
+                #[allow(
+                    unused_imports,
+                    reason = "which of them the instruction needs is its own business"
+                )]
+                use $crate::machine::lanes::cold::{binary, compare, ternary, unary};
                 type $T = u16;
                 Some($make)
             }
             Type::S16 => {
+                #[allow(
+                    unused_imports,
+                    reason = "which of them the instruction needs is its own business"
+                )]
+                use $crate::machine::lanes::cold::{binary, compare, ternary, unary};
                 type $T = i16;
                 Some($make)
             }
@@ -45,6 +57,11 @@ macro_rules! by_bits {
     ($ty:expr, $T:ident => $make:expr) => {
         match $ty {
             Type::U16 | Type::S16 | Type::B16 => {
+                #[allow(
+                    unused_imports,
+                    reason = "which of them the instruction needs is its own business"
+                )]
+                use $crate::machine::lanes::cold::{binary, compare, ternary, unary};
                 type $T = u16;
                 Some($make)
             }
@@ -173,7 +190,7 @@ impl<'m> Decoder<'_, 'm> {
             "sad" => {
                 let ty = words.ty()?;
                 words.finish()?;
-                let alu = by_int!(ty, T => ternary(|a: T, b: T, c: T| {
+                let alu = by_int!(ty, T => cold::ternary(|a: T, b: T, c: T| {
                     c.wrapping_add(if a < b { b.wrapping_sub(a) } else { a.wrapping_sub(b) })
                 }));
                 self.same(i, class, ty, alu)
@@ -183,9 +200,9 @@ impl<'m> Decoder<'_, 'm> {
                 words.finish()?;
                 // Division by zero is undefined in PTX: hardware gives all ones (and the dividend as remainder).
                 let alu = if opcode == "div" {
-                    by_int!(ty, T => binary(|a: T, b: T| if b == 0 { !0 } else { a.wrapping_div(b) }))
+                    by_int!(ty, T => cold::binary(|a: T, b: T| if b == 0 { !0 } else { a.wrapping_div(b) }))
                 } else {
-                    by_int!(ty, T => binary(|a: T, b: T| if b == 0 { a } else { a.wrapping_rem(b) }))
+                    by_int!(ty, T => cold::binary(|a: T, b: T| if b == 0 { a } else { a.wrapping_rem(b) }))
                 };
                 self.same(i, class, ty, alu)
             }
@@ -211,19 +228,19 @@ impl<'m> Decoder<'_, 'm> {
                 let alu = match (ty, relu) {
                     (Type::S32, true) if max => Some(binary(|a: i32, b: i32| a.max(b).max(0))),
                     (Type::S32, true) => Some(binary(|a: i32, b: i32| a.min(b).max(0))),
-                    (Type::U16x2, false) if max => Some(binary(|a, b| pairs(a, b, |a, b| a.max(b)))),
-                    (Type::U16x2, false) => Some(binary(|a, b| pairs(a, b, |a, b| a.min(b)))),
+                    (Type::U16x2, false) if max => Some(cold::binary(|a, b| pairs(a, b, |a, b| a.max(b)))),
+                    (Type::U16x2, false) => Some(cold::binary(|a, b| pairs(a, b, |a, b| a.min(b)))),
                     (Type::S16x2, false) if max => {
-                        Some(binary(|a, b| pairs(a, b, |a, b| (a as i16).max(b as i16) as u16)))
+                        Some(cold::binary(|a, b| pairs(a, b, |a, b| (a as i16).max(b as i16) as u16)))
                     }
                     (Type::S16x2, false) => {
-                        Some(binary(|a, b| pairs(a, b, |a, b| (a as i16).min(b as i16) as u16)))
+                        Some(cold::binary(|a, b| pairs(a, b, |a, b| (a as i16).min(b as i16) as u16)))
                     }
                     (Type::S16x2, true) if max => {
-                        Some(binary(|a, b| pairs(a, b, |a, b| (a as i16).max(b as i16).max(0) as u16)))
+                        Some(cold::binary(|a, b| pairs(a, b, |a, b| (a as i16).max(b as i16).max(0) as u16)))
                     }
                     (Type::S16x2, true) => {
-                        Some(binary(|a, b| pairs(a, b, |a, b| (a as i16).min(b as i16).max(0) as u16)))
+                        Some(cold::binary(|a, b| pairs(a, b, |a, b| (a as i16).min(b as i16).max(0) as u16)))
                     }
                     (_, true) => None,
                     _ if max => by_int!(ty, T => binary(|a: T, b: T| a.max(b))),
@@ -264,7 +281,7 @@ impl<'m> Decoder<'_, 'm> {
                 (Type::S32, true, true) => Some(binary(|a: i32, b: i32| a.saturating_sub(b))),
                 (_, true, _) => None,
                 (Type::U16x2 | Type::S16x2, _, false) => {
-                    Some(binary(|a, b| pairs(a, b, |a, b| a.wrapping_add(b))))
+                    Some(cold::binary(|a, b| pairs(a, b, |a, b| a.wrapping_add(b))))
                 }
                 (_, _, false) => by_bits!(ty, T => binary(|a: T, b: T| a.wrapping_add(b))),
                 (_, _, true) => by_bits!(ty, T => binary(|a: T, b: T| a.wrapping_sub(b))),

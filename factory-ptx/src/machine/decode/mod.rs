@@ -12,6 +12,7 @@ mod half;
 mod integer;
 mod memory;
 mod moves;
+mod resize;
 mod words;
 
 use std::collections::{HashMap, HashSet};
