@@ -21,7 +21,9 @@ pub(crate) enum Error {
     NoKernels { path: PathBuf },
     #[error("`{name}` is neither an annotated kernel of this package nor a spec file{}", known(known_names))]
     UnknownKernel { name: String, known_names: Vec<String> },
-    #[error("`{name}` cannot be a kernel's name\n\nhint: take a Rust function name in snake_case that is no keyword, such as `rms_norm`")]
+    #[error(
+        "`{name}` cannot be a kernel's name\n\nhint: take a Rust function name in snake_case that is no keyword, such as `rms_norm`"
+    )]
     Name { name: String },
     #[error("`{}` exists already\n\nhint: remove it or choose another name; nothing was overwritten", path.display())]
     Exists { path: PathBuf },
@@ -73,7 +75,9 @@ impl Diagnosed {
         Diagnosed {
             message: problem.message(),
             hint: Some(problem.hint()),
-            source_code: source.map(|source| miette::NamedSource::new(source.path().to_string_lossy(), source.text().to_owned())),
+            source_code: source.map(|source| {
+                miette::NamedSource::new(source.path().to_string_lossy(), source.text().to_owned())
+            }),
             label: problem.span().map(|span| (span.offset, span.len).into()),
         }
     }

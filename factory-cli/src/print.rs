@@ -11,7 +11,11 @@ pub(crate) struct Output {
 
 impl Output {
     /// Prints `facts` as JSON, or calls `text`, which prints them for a person.
-    pub(crate) fn show<T: Serialize>(self, facts: &T, text: impl FnOnce(&T)) -> Result<(), crate::error::Error> {
+    pub(crate) fn show<T: Serialize>(
+        self,
+        facts: &T,
+        text: impl FnOnce(&T),
+    ) -> Result<(), crate::error::Error> {
         if self.json {
             let json = serde_json::to_string_pretty(facts).map_err(crate::error::Error::Json)?;
             println!("{json}");

@@ -67,7 +67,11 @@ impl Progress {
 
     fn draw(&self) {
         let refused: Vec<String> = self.refused.iter().map(|(why, count)| format!("{count} {why}")).collect();
-        let mut lines = vec![format!("passed {}   refused: {}", self.passed, if refused.is_empty() { "none".into() } else { refused.join(", ") })];
+        let mut lines = vec![format!(
+            "passed {}   refused: {}",
+            self.passed,
+            if refused.is_empty() { "none".into() } else { refused.join(", ") }
+        )];
         for ((arch, sizes), (time, id, measured)) in &self.best {
             let basis = if *measured { "measured" } else { "modelled" };
             lines.push(format!("{arch:<7} {sizes:<24} {:>11} {basis}  {id}", seconds(*time)));

@@ -85,15 +85,13 @@ pub(crate) fn dimensions(
     if grid.contains(&0) {
         return Ok(None);
     }
-    for axis in 0..3 {
-        if grid[axis] % launch.cluster[axis].max(1) != 0 {
+    for (blocks, cluster) in grid.into_iter().zip(launch.cluster) {
+        if blocks % cluster.max(1) != 0 {
             return Err(Reason::Plan {
                 message: format!(
-                    "`{}`: {} blocks at {} are not a whole number of clusters of {}",
+                    "`{}`: {blocks} blocks at {} are not a whole number of clusters of {cluster}",
                     launch.entry,
-                    grid[axis],
                     label(spec, sizes),
-                    launch.cluster[axis]
                 ),
             });
         }

@@ -243,13 +243,13 @@ fn read_resources(text: &str) -> Resources {
                     }
                 }
             }
-        } else if let Some((_, rest)) = line.split_once("Used ") {
-            if let Some(found) = entry.as_ref().and_then(|name| resources.get_mut(name)) {
-                found.registers = leading_number(rest);
-                for part in rest.split(',') {
-                    if part.contains("bytes smem") {
-                        found.shared_bytes = leading_number(part);
-                    }
+        } else if let Some((_, rest)) = line.split_once("Used ")
+            && let Some(found) = entry.as_ref().and_then(|name| resources.get_mut(name))
+        {
+            found.registers = leading_number(rest);
+            for part in rest.split(',') {
+                if part.contains("bytes smem") {
+                    found.shared_bytes = leading_number(part);
                 }
             }
         }

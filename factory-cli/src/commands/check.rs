@@ -44,7 +44,10 @@ pub(crate) fn run(dir: &Path, output: Output) -> Result<ExitCode, Error> {
     }
     output.show(&verdict, |verdict| {
         for problem in &verdict.problems {
-            eprintln!("error: kernel `{}` ({}) is {}: {}", problem.name, problem.key, problem.state, problem.detail);
+            eprintln!(
+                "error: kernel `{}` ({}) is {}: {}",
+                problem.name, problem.key, problem.state, problem.detail
+            );
             for place in &problem.places {
                 eprintln!("  asked for at {place}");
             }

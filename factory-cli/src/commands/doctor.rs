@@ -41,7 +41,9 @@ pub(crate) fn run(output: Output) -> Result<ExitCode, Error> {
         match &health.no_gpu {
             Some(reason) => {
                 println!("gpu              none: {}", reason.lines().next().unwrap_or_default());
-                println!("                 kernels run on the PTX machine; a search orders candidates by a model");
+                println!(
+                    "                 kernels run on the PTX machine; a search orders candidates by a model"
+                );
             }
             None => {
                 for gpu in &health.gpus {
@@ -59,7 +61,9 @@ pub(crate) fn run(output: Output) -> Result<ExitCode, Error> {
         let cache = &health.cache;
         match (&cache.folder, &cache.problem) {
             (Some(folder), None) => println!("cache            {folder}, {} kernels", cache.kernels),
-            (Some(folder), Some(problem)) => println!("cache            {folder}: {problem}; builds work without it, but search again"),
+            (Some(folder), Some(problem)) => {
+                println!("cache            {folder}: {problem}; builds work without it, but search again")
+            }
             (None, _) => println!("cache            none: no home folder; set KERNEL_FACTORY_CACHE_DIR"),
         }
         println!("cores            {}", health.cores);
@@ -103,9 +107,10 @@ fn gpus() -> (Vec<String>, Option<String>) {
 /// The assembler that a search would use, or what is wrong with the one that was named.
 fn ptxas() -> (Option<Tool>, Option<String>) {
     match Ptxas::find(&PtxasPolicy::Find) {
-        Ok(Ok(found)) => {
-            (Some(Tool { path: found.path().display().to_string(), version: found.version().to_owned() }), None)
-        }
+        Ok(Ok(found)) => (
+            Some(Tool { path: found.path().display().to_string(), version: found.version().to_owned() }),
+            None,
+        ),
         Ok(Err(reason)) => (None, Some(reason)),
         Err(error) => (None, Some(error.to_string())),
     }

@@ -34,7 +34,8 @@ pub(crate) fn run(dir: &Path, explain: &Explain, output: Output) -> Result<ExitC
     let kernels = package::choose(dir, std::slice::from_ref(&explain.kernel))?;
     // A spec file can be explained outside of any package; there is no sealed kernel to look at then.
     let package = package::read(dir).ok();
-    let explanations: Vec<Explanation> = kernels.iter().map(|kernel| explanation(kernel, package.as_ref())).collect();
+    let explanations: Vec<Explanation> =
+        kernels.iter().map(|kernel| explanation(kernel, package.as_ref())).collect();
     output.show(&explanations, |explanations| explanations.iter().for_each(print))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -78,7 +79,8 @@ fn sizes(spec: &BoundSpec) -> Vec<String> {
         .map(|size| match &size.kind {
             SizeKind::Free { min, max, multiple_of } => {
                 let most = max.map_or_else(|| "as large as memory allows".to_owned(), |max| max.to_string());
-                let step = if *multiple_of > 1 { format!(", a multiple of {multiple_of}") } else { String::new() };
+                let step =
+                    if *multiple_of > 1 { format!(", a multiple of {multiple_of}") } else { String::new() };
                 format!("{} from {min} to {most}{step}", size.name)
             }
             SizeKind::Fixed(value) => format!("{} = {value}", size.name),
@@ -101,7 +103,8 @@ fn arguments(spec: &BoundSpec) -> Vec<String> {
             if arg.scalar {
                 return format!("{}: {}, by value", arg.name, arg.dtype);
             }
-            let shape: Vec<&str> = arg.shape.iter().map(|size| spec.sizes[size.index()].name.as_str()).collect();
+            let shape: Vec<&str> =
+                arg.shape.iter().map(|size| spec.sizes[size.index()].name.as_str()).collect();
             format!("{}: {} [{}], {role}, dense and row-major", arg.name, arg.dtype, shape.join(", "))
         })
         .collect()
@@ -111,9 +114,15 @@ fn reference(spec: &BoundSpec) -> String {
     match &spec.reference {
         Reference::Program(_) => {
             // The canonical text holds the program's steps after checking, local names gone: what is really computed.
-            spec.canonical().lines().filter(|line| line.trim_start().starts_with('%') || line.contains(" = %")).collect::<Vec<_>>().join("\n")
+            spec.canonical()
+                .lines()
+                .filter(|line| line.trim_start().starts_with('%') || line.contains(" = %"))
+                .collect::<Vec<_>>()
+                .join("\n")
         }
-        Reference::C(reference) => format!("`{}` in {}, called in f64", reference.function, reference.file.display()),
+        Reference::C(reference) => {
+            format!("`{}` in {}, called in f64", reference.function, reference.file.display())
+        }
     }
 }
 
@@ -146,7 +155,12 @@ fn tolerance(spec: &BoundSpec) -> Vec<String> {
 fn objective(spec: &BoundSpec) -> Vec<String> {
     let mut lines = vec![format!("least {} in geometric mean over", spec.better.minimize)];
     for values in &spec.better.over {
-        let sizes: Vec<String> = spec.sizes.iter().zip(&values.0).map(|(size, value)| format!("{} = {value}", size.name)).collect();
+        let sizes: Vec<String> = spec
+            .sizes
+            .iter()
+            .zip(&values.0)
+            .map(|(size, value)| format!("{} = {value}", size.name))
+            .collect();
         lines.push(format!("  {}", sizes.join(", ")));
     }
     lines.extend(spec.better.require.iter().map(|requirement| format!("and it must be: {requirement}")));
@@ -191,7 +205,11 @@ fn print_certificate(certificate: &Certificate) {
         let target = record.target.map_or_else(String::new, |target| format!(" on {target}"));
         if let Outcome::Passed { cases, detail } = &record.outcome {
             let cases = if *cases > 0 { format!(", {cases} cases") } else { String::new() };
-            println!("  {}{target}{cases}{}", record.gate, if detail.is_empty() { String::new() } else { format!(": {detail}") });
+            println!(
+                "  {}{target}{cases}{}",
+                record.gate,
+                if detail.is_empty() { String::new() } else { format!(": {detail}") }
+            );
         }
     }
     println!("\nnot proved");

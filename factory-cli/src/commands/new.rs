@@ -27,7 +27,8 @@ struct Written {
 pub(crate) fn run(dir: &Path, new: &New, output: Output) -> Result<ExitCode, Error> {
     check_name(&new.name)?;
     let manifest = dir.join("Cargo.toml");
-    let manifest_text = fs::read_to_string(&manifest).map_err(|_| Error::NoPackage { path: dir.to_owned() })?;
+    let manifest_text =
+        fs::read_to_string(&manifest).map_err(|_| Error::NoPackage { path: dir.to_owned() })?;
 
     let name = &new.name;
     let mut facts = Written { written: Vec::new(), to_do: Vec::new() };
@@ -85,9 +86,10 @@ fn template(template: Template) -> &'static str {
 
 fn signature(template: Template, name: &str) -> String {
     let (doc, args) = match template {
-        Template::Elementwise => {
-            ("The gated activation `silu(a) * b`.", "a: &Tensor<bf16>, b: &Tensor<bf16>, y: &mut Tensor<bf16>")
-        }
+        Template::Elementwise => (
+            "The gated activation `silu(a) * b`.",
+            "a: &Tensor<bf16>, b: &Tensor<bf16>, y: &mut Tensor<bf16>",
+        ),
         Template::Rmsnorm => (
             "Root-mean-square normalisation of each row of `x`.",
             "x: &Tensor<bf16>, w: &Tensor<f32>, y: &mut Tensor<bf16>, eps: f32",
@@ -120,9 +122,11 @@ fn create(path: &Path, text: &str) -> Result<(), Error> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(failed)?;
     }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(|source| match source.kind() {
-        std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
-        _ => Error::Write { path: path.to_owned(), source },
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(|source| {
+        match source.kind() {
+            std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
+            _ => Error::Write { path: path.to_owned(), source },
+        }
     })?;
     file.write_all(text.as_bytes()).map_err(failed)
 }
@@ -146,11 +150,13 @@ mod tests {
     fn every_template_is_a_spec_that_its_signature_fits() {
         for &kind in Template::value_variants() {
             let text = template(kind).replace("NAME", "kernel");
-            let spec = factory_spec::Spec::parse(Path::new("kernel.toml"), &text).expect("the template is a spec");
+            let spec =
+                factory_spec::Spec::parse(Path::new("kernel.toml"), &text).expect("the template is a spec");
             let source = signature(kind, "kernel");
             let found = factory_spec::signature::find_in_file(&source).expect("the signature parses");
             assert_eq!(found.len(), 1);
-            let attribute = factory_spec::signature::read_attribute(found[0].attr.clone()).expect("the attribute parses");
+            let attribute =
+                factory_spec::signature::read_attribute(found[0].attr.clone()).expect("the attribute parses");
             let signature = factory_spec::signature::read(&found[0].item).expect("the signature is one");
             factory_spec::signature::check(&signature, &attribute, &spec).expect("they agree");
         }

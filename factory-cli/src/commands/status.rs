@@ -56,10 +56,15 @@ pub(crate) fn run(dir: &Path, output: Output) -> Result<ExitCode, Error> {
 pub(crate) fn describe(state: &State) -> (&'static str, String) {
     match state {
         State::Sealed(sealed) => ("sealed", sealed.certificate.measured()),
-        State::Cached(sealed) => ("cached", format!("{}; `cargo factory tune` seals it", sealed.certificate.measured())),
+        State::Cached(sealed) => {
+            ("cached", format!("{}; `cargo factory tune` seals it", sealed.certificate.measured()))
+        }
         State::Stale { sealed } => (
             "stale",
-            format!("sealed under {} alone: the spec changed since; `cargo factory tune` searches again", sealed.join(", ")),
+            format!(
+                "sealed under {} alone: the spec changed since; `cargo factory tune` searches again",
+                sealed.join(", ")
+            ),
         ),
         State::Missing => ("missing", "`cargo factory tune` searches and seals".to_owned()),
         State::Refused(cause) => ("refused", cause.to_string()),

@@ -110,7 +110,9 @@ fn print(result: &Summary) {
         .iter()
         .map(|figure| {
             let share = match (figure.seconds, figure.roofline_seconds) {
-                (Some(seconds), Some(roofline)) if seconds > 0.0 => format!("{:.0}%", 100.0 * roofline / seconds),
+                (Some(seconds), Some(roofline)) if seconds > 0.0 => {
+                    format!("{:.0}%", 100.0 * roofline / seconds)
+                }
                 _ => String::new(),
             };
             [

@@ -35,7 +35,8 @@ pub(crate) fn run(dir: &Path, verify: &Verify, output: Output) -> Result<ExitCod
         if !verify.kernels.is_empty() && !named {
             continue;
         }
-        let mut row = Row { name: kernel.spec.name.clone(), key: kernel.key.short(), gates: Vec::new(), refused: None };
+        let mut row =
+            Row { name: kernel.spec.name.clone(), key: kernel.key.short(), gates: Vec::new(), refused: None };
         match package.state(kernel) {
             State::Sealed(sealed) => match gates(&kernel.spec, &sealed, verify, ptxas) {
                 Ok(gates) => row.gates = gates,
@@ -58,7 +59,9 @@ pub(crate) fn run(dir: &Path, verify: &Verify, output: Output) -> Result<ExitCod
                 let target = record.target.map_or_else(String::new, |target| format!(" on {target}"));
                 match &record.outcome {
                     Outcome::Passed { cases: 0, .. } => println!("  passed   {}{target}", record.gate),
-                    Outcome::Passed { cases, .. } => println!("  passed   {}{target}, {cases} cases", record.gate),
+                    Outcome::Passed { cases, .. } => {
+                        println!("  passed   {}{target}, {cases} cases", record.gate)
+                    }
                     Outcome::NotRun { reason } => println!("  not run  {}{target}: {reason}", record.gate),
                     _ => {}
                 }

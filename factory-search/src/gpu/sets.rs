@@ -155,11 +155,14 @@ fn scalar(arg: &factory_spec::Arg) -> f64 {
     arg.values.first().copied().unwrap_or(if arg.dtype.is_float() { 0.5 } else { 1.0 })
 }
 
+/// How far elements may differ: the kind of comparison, the relative and the absolute bound.
+type Limits = (u32, f64, f64);
+
 /// What is right in the first set at the timed sizes.
 pub(super) struct Truth {
     windows: Vec<Window>,
     /// Outputs of the first candidate that agreed with the windows, by argument, with bounds for every element.
-    reference: Vec<(usize, Buffer, Option<(u32, f64, f64)>)>,
+    reference: Vec<(usize, Buffer, Option<Limits>)>,
 }
 
 /// Some rows, evaluated by the oracle.

@@ -207,21 +207,15 @@ impl Lowering<'_> {
             // Lane k of each warp writes to block k.
             let writes = self.e.setp_s32("lt", lane, config.cluster as i32);
             let remote = self.peer_address(target, lane);
-            let mut position = 0;
-            for word in words.iter().flatten() {
-                let word = *word;
+            for (position, &word) in (0..).zip(words.iter().flatten()) {
                 self.e.guarded(writes, |e| e.store_cluster(remote, place(position), word));
-                position += 1;
             }
             self.e.cluster_arrive();
             self.e.cluster_wait();
         } else {
             let writes = self.e.setp_s32("eq", lane, 0);
-            let mut position = 0;
-            for word in words.iter().flatten() {
-                let word = *word;
+            for (position, &word) in (0..).zip(words.iter().flatten()) {
                 self.e.guarded(writes, |e| e.store_shared(target, place(position), &[word]));
-                position += 1;
             }
             self.row_barrier();
         }
