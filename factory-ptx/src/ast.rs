@@ -1,7 +1,7 @@
 //! The thin syntax tree of one PTX module.
 //!
 //! The tree says what was written, in order, and no more: an opcode is its name, modifiers are the dotted words
-//! behind it, an operand is a shape. What a form *means* is decided by [`crate::check`] and [`crate::machine`].
+//! behind it, an operand is a shape. What a form *means* is decided by [`crate::check()`] and [`crate::machine`].
 //! Positions are kept in [`Span`]s, which never take part in comparison: two modules are equal when they say the
 //! same thing, however they were laid out.
 

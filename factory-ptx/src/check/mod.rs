@@ -1,6 +1,6 @@
 //! A module against the table of forms and the names it declares.
 //!
-//! For every instruction: the opcode exists, its modifiers fit a form of [`table`], operands agree with the form in
+//! For every instruction: the opcode exists, its modifiers fit a form of the table, operands agree with the form in
 //! number, kind and type, registers and symbols are declared before they are used, labels and callees exist, and the
 //! module's `.target` has the form. Beyond that the checker promises nothing; where it is unsure it asks for the
 //! narrower reading, because a kernel that is refused can be rewritten and one that is misread cannot be trusted.

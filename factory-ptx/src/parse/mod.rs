@@ -1,4 +1,4 @@
-//! Text to tree: a recursive parser over [`crate::lexer`] with a limit on its depth.
+//! Text to tree: a recursive parser over the tokens of the lexer with a limit on its depth.
 //!
 //! After an error the parser skips to the next `;` (inside a body) or to the next function or variable (outside), so that
 //! one run reports several independent mistakes; it never guesses what was meant.

@@ -6,6 +6,7 @@ use factory_ptx::machine::{Kernel, Launch, Memory, Options, run};
 use half::{bf16, f16};
 
 /// An argument of a kernel.
+#[derive(Clone)]
 enum Argument {
     In(Vec<u8>),
     /// Bytes before the launch, or how many the kernel is to write.
@@ -429,18 +430,9 @@ fn control_flow() {
     let n = 45usize;
     let operation: Vec<i32> = (0..n as i32).map(|index| index % 12).collect();
     let x: Vec<i32> = stream(23, n, 30000).into_iter().map(|value| value as i32).collect();
-    let arguments = vec![In(bytes!(operation)), In(bytes!(x)), Out(n * 4), Value(bytes!([n as i32]))];
+    let arguments = [In(bytes!(operation)), In(bytes!(x)), Out(n * 4), Value(bytes!([n as i32]))];
     for file in ["control.sm_90.ptx", "control.sm_90.debug.ptx"] {
-        let arguments = arguments
-            .iter()
-            .map(|argument| match argument {
-                In(bytes) => In(bytes.clone()),
-                InOut(bytes) => InOut(bytes.clone()),
-                Out(len) => Out(*len),
-                Value(bytes) => Value(bytes.clone()),
-            })
-            .collect();
-        let results = launch(file, "dispatch", [2, 1, 1], [32, 1, 1], 0, arguments);
+        let results = launch(file, "dispatch", [2, 1, 1], [32, 1, 1], 0, arguments.to_vec());
         for (index, actual) in numbers!(i32, results[2]).into_iter().enumerate() {
             let v = x[index];
             let expected = match operation[index] {
