@@ -208,12 +208,17 @@ impl LockEntry {
     pub fn of(sealed: &Sealed) -> LockEntry {
         let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
         let certificate = &sealed.certificate;
+        // The certificate's digests were taken, or checked, when the kernel was sealed or read; a build that has many
+        // kernels should not take them twice.
+        let digest = |name: &String, text: &String| {
+            certificate.files.get(name).cloned().unwrap_or_else(|| hex_digest(text.as_bytes()))
+        };
         LockEntry {
             name: certificate.name.clone(),
             key: certificate.key,
             certificate: sealed.digest_of_certificate(),
             plan: sealed.digest_of_plan(),
-            ptx: sealed.ptx.iter().map(|(name, text)| (name.clone(), hex_digest(text.as_bytes()))).collect(),
+            ptx: sealed.ptx.iter().map(|(name, text)| (name.clone(), digest(name, text))).collect(),
             proved: owned(certificate.gates_passed()),
             not_run: owned(certificate.gates_not_run()),
             measured: certificate.measured(),

@@ -317,3 +317,19 @@ fn locks_notice() {
     let broken = Lock::parse("version = 1\n[[kernel]\n").expect_err("it is not TOML");
     assert!(matches!(broken, LockError::Form { line: 2, .. }), "{broken}");
 }
+
+/// A certificate is compared byte for byte with what its figures print as, so a measured time, which may be any f64, must
+/// survive being read.
+#[test]
+fn measured_times_are_read_back_exactly() {
+    let mut bits = 0x3ee4_f8b5_88e3_68f1_u64; // 1e-5
+    for _ in 0..200 {
+        bits = bits.wrapping_add(0x0000_0003_9e37_79b9_7f4b);
+        let mut certificate = sealed().certificate;
+        certificate.figures[0].seconds = Some(f64::from_bits(bits));
+        let kernel = Sealed::new(plan(), certificate, sealed().ptx);
+        let dir = tempfile::tempdir().expect("a folder");
+        write(&kernel, dir.path());
+        assert_eq!(Sealed::read(dir.path()).expect("it was just written"), kernel, "{bits:#x}");
+    }
+}
