@@ -24,6 +24,17 @@ pub enum SearchError {
         /// Why, with the part of the program that it is about.
         reason: String,
     },
+    /// `[better]` asks for something that this search can neither optimise nor enforce.
+    #[error(
+        "`[better]` of `{kernel}` asks for `{what}`, which this version does not search for\n\n\
+         hint: it minimises `time`, and holds candidates to `deterministic` and `workspace <= …`"
+    )]
+    Objective {
+        /// The kernel's name.
+        kernel: String,
+        /// What it asks for.
+        what: String,
+    },
     /// The oracle cannot evaluate the reference on a drawn case.
     #[error("the reference of `{kernel}` cannot be evaluated at {sizes}: {message}")]
     Oracle {

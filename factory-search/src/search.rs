@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use factory_spec::{Arch, BoundSpec, Plan, SizeValues, TargetPlan, admission};
+use factory_spec::{
+    Arch, BoundSpec, Metric, Minimize, Plan, Requirement, SizeValues, TargetPlan, admission,
+};
 
 use crate::candidate::{Candidate, Tunables};
 use crate::cases::Cases;
@@ -62,6 +64,7 @@ pub fn search_with(
     }
     let started = Instant::now();
     observer.event(&Event::Phase { phase: Phase::Admit, total: 0 });
+    check_objective(spec)?;
     admission::admit_with(spec, options.seed)
         .map_err(|refused| SearchError::Refused { kernel: spec.name.clone(), reason: refused.to_string() })?;
     let ptxas = Ptxas::find(&options.ptxas)?;
@@ -575,6 +578,21 @@ impl Run<'_> {
         let composed = compose(self.spec, &candidates, modules, &regions(self.spec, &served))?;
         Ok((composed, distinct))
     }
+}
+
+/// Refuses what would otherwise be ignored. Generated kernels have no scratch, so every limit on it holds.
+fn check_objective(spec: &BoundSpec) -> Result<(), SearchError> {
+    let objective = |what: String| SearchError::Objective { kernel: spec.name.clone(), what };
+    if spec.better.minimize != Minimize::Metric(Metric::Time) {
+        return Err(objective(format!("minimize = \"{}\"", spec.better.minimize)));
+    }
+    for requirement in &spec.better.require {
+        match requirement {
+            Requirement::Deterministic | Requirement::AtMost { metric: Metric::Workspace, .. } => {}
+            other => return Err(objective(other.to_string())),
+        }
+    }
+    Ok(())
 }
 
 /// At most `count` proposals in their order: the first quarter as they come, because a proposer puts the likeliest first,

@@ -4,7 +4,7 @@ use factory_search::{
     Budget, Candidate, Event, Gate, GpuPolicy, Phase, Proposal, Proposer, PtxasPolicy, Reason, SearchError,
     SearchOptions, Silent, Verdict, search, search_with,
 };
-use factory_spec::{Arch, DType, Outcome, SizeExpr, SizeValues};
+use factory_spec::{Arch, DType, Metric, Minimize, Outcome, Requirement, SizeExpr, SizeValues};
 
 use crate::kernels::{SCALE, bind, bind_with, honest, scale, scale_ptx};
 
@@ -195,6 +195,23 @@ program = "s = sum(a, m)\nc = sum(a * b, k) + sum(s, k)"
         }
         other => panic!("{:?}", other.map(|found| found.winners)),
     }
+}
+
+#[test]
+fn an_objective_that_would_be_ignored_is_refused() {
+    let mut spec = bind(SCALE);
+    spec.better.minimize = Minimize::Metric(Metric::Energy);
+    match search(&spec, &options(2), &mut Silent) {
+        Err(SearchError::Objective { what, .. }) => assert_eq!(what, "minimize = \"energy\""),
+        other => panic!("{:?}", other.map(|found| found.winners)),
+    }
+    let mut spec = bind(SCALE);
+    spec.better.require = vec![Requirement::AtMost { metric: Metric::Registers, limit: 32 }];
+    assert!(matches!(search(&spec, &options(2), &mut Silent), Err(SearchError::Objective { .. })));
+    // What holds for every generated kernel is no reason to refuse.
+    spec.better.require =
+        vec![Requirement::Deterministic, Requirement::AtMost { metric: Metric::Workspace, limit: 1 << 20 }];
+    assert!(search(&spec, &options(2), &mut Silent).is_ok());
 }
 
 #[test]
