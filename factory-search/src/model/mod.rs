@@ -1,7 +1,7 @@
 //! What a kernel would take on a GPU that is not here: a model, not a measurement.
 //!
-//! The PTX machine counts what a few blocks ask of the hardware ([`profile`]), a [`Target`] says what the hardware gives,
-//! and [`estimate`] puts them together. The result orders candidates; nothing that shows it may call it a time that
+//! The PTX machine counts what a few blocks ask of the hardware (`profile`), a [`Target`] says what the hardware gives,
+//! and `estimate` puts them together. The result orders candidates; nothing that shows it may call it a time that
 //! was measured.
 
 mod chain;
