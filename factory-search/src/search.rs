@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use factory_spec::{
-    Arch, BoundSpec, Metric, Minimize, Plan, Requirement, SizeValues, TargetPlan, admission,
-};
+use factory_spec::{Arch, BoundSpec, Metric, Minimize, Plan, Requirement, SizeValues, TargetPlan, admission};
 
 use crate::candidate::{Candidate, Tunables};
 use crate::cases::Cases;
