@@ -14,3 +14,5 @@ for name in reduce functions control; do
     "$NVCC" -std=c++17 -ptx -arch=sm_90 -G $name.cu -o $name.sm_90.debug.ptx
 done
 "$NVCC" -std=c++17 -O3 -ptx -arch=sm_90a hopper.cu -o hopper.sm_90a.ptx
+# Debug information names the folders of the machine that compiled it; the committed files should not.
+sed -i -e "s#$PWD/##; s#\"[^\"]*/bin/\.\.//include/#\"cuda/include/#" ./*.lineinfo.ptx ./*.debug.ptx
