@@ -35,16 +35,6 @@ pub enum SearchError {
         /// What it asks for.
         what: String,
     },
-    /// The oracle cannot evaluate the reference on a drawn case.
-    #[error("the reference of `{kernel}` cannot be evaluated at {sizes}: {message}")]
-    Oracle {
-        /// The kernel's name.
-        kernel: String,
-        /// The sizes of the case.
-        sizes: String,
-        /// Why.
-        message: String,
-    },
     /// A size of `better.over` is outside the domain.
     #[error("`better.over` of `{kernel}`: {message}")]
     Over {

@@ -1,6 +1,6 @@
 //! `cvt`: between all integer and floating-point types, with every rounding mode.
 
-use super::float::rounding;
+use super::float::{by_mode, rounding};
 use super::function::{Decoder, Register};
 use super::resize::{integer_to_integer, is_signed};
 use super::words::{Words, unsupported};
@@ -56,30 +56,6 @@ fn clamp_to<const BITS: u32, const SIGNED: bool>(value: f64) -> u64 {
         let integer = value as u64;
         integer.min(if BITS == 64 { u64::MAX } else { (1u64 << BITS) - 1 })
     }
-}
-
-/// Chooses a rounding mode as a const.
-macro_rules! by_mode {
-    ($mode:expr, $M:ident => $make:expr) => {
-        match $mode {
-            ZERO => {
-                const $M: u8 = ZERO;
-                $make
-            }
-            DOWN => {
-                const $M: u8 = DOWN;
-                $make
-            }
-            UP => {
-                const $M: u8 = UP;
-                $make
-            }
-            _ => {
-                const $M: u8 = NEAREST;
-                $make
-            }
-        }
-    };
 }
 
 /// A conversion from `$from` (a closure from the lane to f64) to an integer type.

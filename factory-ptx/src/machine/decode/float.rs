@@ -53,6 +53,7 @@ macro_rules! by_mode {
         }
     };
 }
+pub(super) use by_mode;
 
 /// Takes `.rn`, `.rz`, `.rm` or `.rp`.
 pub(super) fn rounding(words: &mut Words<'_>) -> Option<u8> {
