@@ -232,6 +232,14 @@ named! {
         OneHot = "one_hot",
         /// Magnitudes from tiny to large side by side
         Mixed = "mixed",
+        /// Small values, then large ones: what a look at the beginning says of the rest is wrong
+        Prefix = "prefix",
+        /// Small values, but for one large one
+        Outlier = "outlier",
+        /// Blocks of neighbours, each with a scale of its own
+        Blocks = "blocks",
+        /// Small and large values in random order
+        Shuffled = "shuffled",
         /// Equal magnitudes of alternating sign
         Alternating = "alternating",
         /// 0, 1, 2, … kept small enough to be exact

@@ -9,6 +9,9 @@
 //! number of the dtype, four times the smallest normal f32 (kernels may flush subnormals to zero) except for f64, and
 //! [`NOISE`] times the noise of the element or, where larger, of its row.
 //!
+//! Errors that are small on average may still stand close together: a tile of a few rows and columns is held to the bound
+//! of a row, its errors over the larger of each element's expected magnitude and its row's root mean square.
+//!
 //! A *row* is what the last size spans; where that is fewer than 16 elements, as many sizes as make 16, or everything.
 
 use std::fmt;
@@ -36,6 +39,14 @@ pub struct OutputError {
     pub relative_l2: f64,
     /// The largest such norm of a single row
     pub worst_row_l2: f64,
+    /// The largest norm of the error of a tile over that of its elements' magnitudes or, where larger, their rows' root
+    /// mean squares
+    pub worst_tile_l2: f64,
+    /// The first element of that tile
+    pub worst_tile: u64,
+    /// How much more of the squared error the tile with most of it has than its share of the elements; 1 where errors are
+    /// spread evenly, 0 where there are none
+    pub clustering: f64,
     /// The norm of what exceeds half a unit in the last place, over the norm of the expected output
     pub beyond_rounding: f64,
     /// The largest error of an element over the larger of its expected magnitude and its row's root mean square
@@ -167,6 +178,8 @@ pub enum Measure {
     RelativeL2,
     /// The same of one row
     RowL2,
+    /// The norm of the error of one tile over that of its magnitudes
+    TileL2,
     /// The norm of what exceeds half a unit in the last place
     BeyondRounding,
 }
@@ -176,6 +189,7 @@ impl fmt::Display for Measure {
         f.write_str(match self {
             Measure::RelativeL2 => "the relative L2 error",
             Measure::RowL2 => "the relative L2 error of a row",
+            Measure::TileL2 => "the relative L2 error of a tile",
             Measure::BeyondRounding => "the relative L2 error beyond rounding to the dtype",
         })
     }
@@ -246,13 +260,15 @@ impl Output<'_> {
         let row = self.row();
         let mut error = OutputError { output: self.arg.name.clone(), ..OutputError::default() };
         let mut whole = Squares::default();
+        let mut tiles = Tiles::new(self.inner(), expected.len());
         let mut actual = Vec::new();
         for (number, expected) in expected.chunks(row).enumerate() {
             let first = number * row;
             actual.clear();
             dtype.decode(&bytes[first * dtype.size()..(first + expected.len()) * dtype.size()], &mut actual);
             let noise = self.tolerance.noise.get(first..first + expected.len()).unwrap_or(&[]);
-            let (squares, worst) = self.compare_row(first, expected, &actual, noise, &mut error)?;
+            let (squares, worst) =
+                self.compare_row(first, expected, &actual, noise, &mut error, &mut tiles)?;
             let row_l2 = ratio(squares.error, squares.expected);
             error.worst_row_l2 = error.worst_row_l2.max(row_l2);
             if let Some(bound) = self.tolerance.relative_l2
@@ -263,6 +279,12 @@ impl Output<'_> {
             whole.expected += squares.expected;
             whole.error += squares.error;
             whole.beyond += squares.beyond;
+        }
+        tiles.finish(&mut error);
+        if let Some(bound) = self.tolerance.relative_l2
+            && error.worst_tile_l2 > 2.0 * bound
+        {
+            return Err(self.norm(Measure::TileL2, error.worst_tile_l2, 2.0 * bound, error.worst_tile));
         }
         error.relative_l2 = ratio(whole.error, whole.expected);
         error.beyond_rounding = ratio(whole.beyond, whole.expected);
@@ -291,6 +313,7 @@ impl Output<'_> {
         actual: &[f64],
         noise: &[f64],
         error: &mut OutputError,
+        tiles: &mut Tiles,
     ) -> Result<(Squares, u64), Mismatch> {
         let dtype = self.arg.dtype;
         let lowest = if dtype.is_float() { -dtype.max_value() } else { dtype.round(f64::NEG_INFINITY) };
@@ -311,7 +334,10 @@ impl Output<'_> {
             let fail = |why: Why| Err(self.element(index, wanted, got, why));
             match self.class(wanted, got, slack) {
                 Class::Finite => {}
-                Class::Same => continue,
+                Class::Same => {
+                    tiles.next(0.0, 0.0);
+                    continue;
+                }
                 Class::Differs(why) => return fail(why),
             }
             if self.tolerance.exact {
@@ -327,6 +353,7 @@ impl Output<'_> {
             squares.expected += (target * self.unit).powi(2);
             squares.error += (distance * self.unit).powi(2);
             squares.beyond += (beyond * self.unit).powi(2);
+            tiles.next((distance * self.unit).powi(2), (target.abs().max(scale) * self.unit).powi(2));
             error.max_absolute = error.max_absolute.max(distance);
             if relative > worst_relative {
                 (worst, worst_relative) = (index, relative);
@@ -390,6 +417,11 @@ impl Output<'_> {
         dtype.min_positive() / 2.0 + flushed
     }
 
+    /// Elements along the last size.
+    fn inner(&self) -> usize {
+        self.arg.shape.last().map_or(1, |size| self.sizes[*size] as usize).max(1)
+    }
+
     fn row(&self) -> usize {
         let mut row = 1usize;
         for size in self.arg.shape.iter().rev() {
@@ -425,6 +457,73 @@ impl Output<'_> {
         }
         place.reverse();
         Place(place)
+    }
+}
+
+/// Columns of a tile, and elements of a whole one.
+const TILE_COLUMNS: usize = 64;
+const TILE_ELEMENTS: usize = 1024;
+/// Elements below which a tile at the edge is left to its rows.
+const TILE_LEAST: u32 = 16;
+
+#[derive(Clone, Copy, Default)]
+struct Tile {
+    error: f64,
+    magnitude: f64,
+    elements: u32,
+}
+
+/// Sums over tiles, filled element by element in row-major order.
+struct Tiles {
+    inner: usize,
+    columns: usize,
+    width: usize,
+    height: usize,
+    tiles: Vec<Tile>,
+    row: usize,
+    column: usize,
+}
+
+impl Tiles {
+    fn new(inner: usize, elements: usize) -> Tiles {
+        let width = inner.min(TILE_COLUMNS);
+        let height = TILE_ELEMENTS / width;
+        let columns = inner.div_ceil(width);
+        let rows = (elements / inner).div_ceil(height);
+        let tiles = vec![Tile::default(); rows * columns];
+        Tiles { inner, columns, width, height, tiles, row: 0, column: 0 }
+    }
+
+    fn next(&mut self, error: f64, magnitude: f64) {
+        let tile = &mut self.tiles[self.row / self.height * self.columns + self.column / self.width];
+        tile.error += error;
+        tile.magnitude += magnitude;
+        tile.elements += 1;
+        self.column += 1;
+        if self.column == self.inner {
+            (self.row, self.column) = (self.row + 1, 0);
+        }
+    }
+
+    fn finish(&self, into: &mut OutputError) {
+        let (mut error, mut elements) = (0.0, 0u64);
+        let mut most = Tile::default();
+        for (index, tile) in self.tiles.iter().enumerate() {
+            error += tile.error;
+            elements += u64::from(tile.elements);
+            if tile.error > most.error {
+                most = *tile;
+            }
+            let l2 = ratio(tile.error, tile.magnitude);
+            if tile.elements >= TILE_LEAST && l2 > into.worst_tile_l2 {
+                into.worst_tile_l2 = l2;
+                let (row, column) = (index / self.columns * self.height, index % self.columns * self.width);
+                into.worst_tile = (row * self.inner + column) as u64;
+            }
+        }
+        if error > 0.0 {
+            into.clustering = (most.error / error) / (f64::from(most.elements) / elements as f64);
+        }
     }
 }
 

@@ -93,20 +93,8 @@ impl SpecError {
     pub fn render(&self) -> String {
         let mut text = self.to_string();
         if let Some((source, span)) = &self.0.place {
-            let (line, column) = source.line_column(span.offset);
-            let shown = source.line_at(span.offset);
-            let gutter = " ".repeat(line.to_string().len());
-            // Tabs stay tabs, so that the caret stands under its place however wide they are shown.
-            let indent: String =
-                shown.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-            let end = (span.offset + span.len).min(source.text().len());
-            let width = source
-                .text()
-                .get(span.offset..end)
-                .and_then(|text| text.lines().next())
-                .map_or(0, |text| text.chars().count());
-            let caret = "^".repeat(width.max(1));
-            text.push_str(&format!("\n{gutter} |\n{line} | {shown}\n{gutter} | {indent}{caret}"));
+            text.push('\n');
+            text.push_str(&source.excerpt(*span));
         }
         text.push_str(&format!("\n\nhint: {}", self.hint()));
         text
@@ -172,7 +160,7 @@ impl fmt::Display for SpecErrors {
 impl std::error::Error for SpecErrors {}
 
 /// The known name that is closest to what was written, if it is close.
-pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (written.chars().count() / 3).max(1);
     known
         .into_iter()

@@ -1,7 +1,7 @@
 //! JSON files of fixed form: pretty, with a trailing newline, the same bytes for the same value, strict when read.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Why a JSON text is not what it should be.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +35,12 @@ pub enum JsonError {
     Form(String),
 }
 
+/// What is read of a file of any version.
+#[derive(Deserialize)]
+struct Head {
+    schema: Option<serde_json::Value>,
+}
+
 /// Reads a value whose object has a field `schema`.
 pub(crate) fn parse<T: DeserializeOwned>(text: &str, known: u32) -> Result<T, JsonError> {
     let form = |error: serde_json::Error| {
@@ -44,10 +50,16 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, known: u32) -> Result<T, Js
             JsonError::Form(error.to_string())
         }
     };
-    // The schema is looked at first: other fields may well have other forms in another version.
-    let value: serde_json::Value = serde_json::from_str(text).map_err(form)?;
-    let found = value
-        .get("schema")
+    // The schema is looked at first: other fields may well have other forms in another version. They are passed over
+    // rather than kept: a build script, which is not optimised, reads a lot of this.
+    let head = match serde_json::from_str::<Head>(text) {
+        Ok(head) => head,
+        Err(error) if error.is_data() => Head { schema: None },
+        Err(error) => return Err(form(error)),
+    };
+    let found = head
+        .schema
+        .as_ref()
         .and_then(serde_json::Value::as_u64)
         .ok_or_else(|| JsonError::Form("the field `schema` is missing".to_owned()))?;
     if found > u64::from(known) {
@@ -56,7 +68,6 @@ pub(crate) fn parse<T: DeserializeOwned>(text: &str, known: u32) -> Result<T, Js
     if found < u64::from(known) {
         return Err(JsonError::Older { found, known });
     }
-    // From the text, not from `value`: so a complaint has a line and a column.
     serde_json::from_str(text).map_err(form)
 }
 

@@ -94,6 +94,7 @@ mod sealed;
 mod size_expr;
 mod source;
 mod spec;
+mod tensor_map;
 
 pub mod generated;
 #[cfg(feature = "signature")]
@@ -117,7 +118,7 @@ pub use bound::{
 pub use certificate::{Basis, CandidateCounts, Certificate, Figure, GateRecord, Outcome};
 pub use domain::{CompiledDomain, DomainError};
 pub use dtype::DType;
-pub use error::{SpecError, SpecErrors};
+pub use error::{SpecError, SpecErrors, did_you_mean};
 pub use interface::{Interface, InterfaceArg};
 pub use json::JsonError;
 pub use key::Key;
@@ -129,3 +130,7 @@ pub use sealed::{SealError, Sealed};
 pub use size_expr::{CompileError, CompiledExpr, EvalError, SizeBinary, SizeExpr, SizeExprError, SizeUnary};
 pub use source::{SourceText, Span};
 pub use spec::{DTypeOrVariable, DTypeVariable, Search, Spec, SpecArg};
+pub use tensor_map::{
+    MAP_ALIGNMENT, MAP_BYTES, MAX_MAP_RANK, MapBase, MapElement, MapFill, MapInterleave, MapL2Promotion,
+    MapSwizzle, TensorMapFault, TensorMapLayout, TensorMapNumbers, TensorMapPlan, TensorMapShape,
+};

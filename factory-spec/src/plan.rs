@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Arch, BoundSpec, CompileError, JsonError, SizeExpr, json};
+use crate::{
+    Arch, BoundSpec, CompileError, DType, JsonError, MapBase, SizeExpr, SizeKind, TensorMapFault,
+    TensorMapPlan, json,
+};
 
 /// How a kernel is launched, for every target: the file `plan.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,9 +39,10 @@ pub struct Variant {
     pub name: String,
     /// The sizes it is right for: those for which this is not 0
     pub when: SizeExpr,
-    /// The alignment in bytes that every tensor pointer must have: a power of two
+    /// The alignment in bytes that every tensor pointer must have: a power of two. Scratch buffers have it too, up to
+    /// 256, and at least 16
     pub alignment: u32,
-    /// Buffers to provide for the call; their contents are not defined
+    /// Buffers to provide for the call
     pub scratch: Vec<Scratch>,
     /// What to launch, one after the other
     pub launches: Vec<LaunchPlan>,
@@ -52,6 +56,9 @@ pub struct Scratch {
     pub name: String,
     /// Its length in bytes
     pub bytes: SizeExpr,
+    /// Whether the launcher sets it to zero before the first launch of each call. Otherwise its contents are not defined
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub zero: bool,
 }
 
 /// One launch.
@@ -68,6 +75,11 @@ pub struct LaunchPlan {
     pub cluster: [u32; 3],
     /// Dynamic shared memory, in bytes
     pub shared_bytes: SizeExpr,
+    /// Whether it may begin before the launch before it has ended (programmatic dependent launch). Its entry then has to
+    /// wait (`griddepcontrol.wait`) before it touches what that one writes. Never of the first launch, which would run
+    /// into the caller's own work
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub programmatic: bool,
     /// The entry's parameters, in order
     pub params: Vec<ParamPlan>,
 }
@@ -98,6 +110,12 @@ pub enum ParamPlan {
         /// The buffer
         name: String,
     },
+    /// A tensor map, by value: `.param .align 64 .b8 name[128]`, in CUDA C++ `const __grid_constant__ CUtensorMap`
+    TensorMap(Box<TensorMapPlan>),
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Why a plan is no plan for a spec.
@@ -211,6 +229,32 @@ pub enum PlanError {
         place: Place,
         /// The width
         bytes: u8,
+    },
+    /// Parameters that make no tensor map
+    #[error("{place}: {fault}")]
+    TensorMap {
+        /// Where
+        place: Place,
+        /// Why not
+        fault: Box<TensorMapFault>,
+    },
+    /// A tensor map over pointers that need not be aligned for it
+    #[error(
+        "{place}: a tensor map needs an alignment of {needed} bytes, but the variant asks for {alignment} alone"
+    )]
+    MapAlignment {
+        /// Where
+        place: Place,
+        /// What the variant asks for
+        alignment: u32,
+        /// What it must
+        needed: u64,
+    },
+    /// A first launch that would not wait for the caller's work
+    #[error("{place}: the first launch cannot be programmatic: it has no launch before it to overlap with")]
+    ProgrammaticFirst {
+        /// Where
+        place: Place,
     },
     /// An output that no launch of a variant gets
     #[error("{place}: no launch gets the output `{arg}`")]
@@ -346,11 +390,18 @@ impl Variant {
         if self.launches.is_empty() {
             return Err(PlanError::Empty { place: place.clone(), what: "launch" });
         }
+        if self.launches[0].programmatic {
+            return Err(PlanError::ProgrammaticFirst { place: Place { launch: Some(0), ..place.clone() } });
+        }
         for (index, launch) in self.launches.iter().enumerate() {
             self.check_launch(spec, launch, &Place { launch: Some(index), ..place.clone() })?;
         }
         let passed = |name: &str| {
-            let is = |param: &ParamPlan| matches!(param, ParamPlan::Pointer { arg } if arg == name);
+            let is = |param: &ParamPlan| match param {
+                ParamPlan::Pointer { arg } => arg == name,
+                ParamPlan::TensorMap(map) => map.over == MapBase::Arg(name.to_owned()),
+                _ => false,
+            };
             self.launches.iter().any(|launch| launch.params.iter().any(is))
         };
         match spec.outputs().find(|(_, arg)| !passed(&arg.name)) {
@@ -413,8 +464,49 @@ impl Variant {
             ParamPlan::Scratch { name } if !self.scratch.iter().any(|scratch| scratch.name == *name) => {
                 Err(PlanError::UnknownScratch { place: place.clone(), name: name.clone() })
             }
+            ParamPlan::TensorMap(map) => self.check_map(spec, map, &place),
             ParamPlan::Pointer { .. } | ParamPlan::Scalar { .. } | ParamPlan::Scratch { .. } => Ok(()),
         }
+    }
+
+    fn check_map(&self, spec: &BoundSpec, map: &TensorMapPlan, place: &Place) -> Result<(), PlanError> {
+        let dtype: Option<DType> = match &map.over {
+            MapBase::Arg(arg) => {
+                let known = spec
+                    .arg(arg)
+                    .ok_or_else(|| PlanError::UnknownArg { place: place.clone(), arg: arg.clone() })?;
+                if known.scalar {
+                    return Err(PlanError::ArgKind {
+                        place: place.clone(),
+                        arg: arg.clone(),
+                        passed: "tensor map",
+                        is: "scalar",
+                    });
+                }
+                let needed = map.interleave.alignment();
+                if u64::from(self.alignment) < needed {
+                    let alignment = self.alignment;
+                    return Err(PlanError::MapAlignment { place: place.clone(), alignment, needed });
+                }
+                Some(known.dtype)
+            }
+            MapBase::Scratch(name) if !self.scratch.iter().any(|scratch| scratch.name == *name) => {
+                return Err(PlanError::UnknownScratch { place: place.clone(), name: name.clone() });
+            }
+            MapBase::Scratch(_) => None,
+        };
+        map.expressions().try_for_each(|expr| computable(spec, place, expr))?;
+        let fixed = |name: &str| match spec.sizes.iter().find(|size| size.name == name)?.kind {
+            SizeKind::Fixed(value) => i64::try_from(value).ok(),
+            _ => None,
+        };
+        let fault = |fault| PlanError::TensorMap { place: place.clone(), fault: Box::new(fault) };
+        map.check(dtype, |expr| expr.eval(&fixed).ok()).map_err(fault)?;
+        if map.swizzle.is_blackwell() && place.arch < Arch::Sm100 {
+            let what = "a tensor map with this swizzle needs sm_100";
+            return Err(fault(TensorMapFault::Combination { what }));
+        }
+        Ok(())
     }
 }
 

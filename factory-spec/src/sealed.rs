@@ -97,6 +97,10 @@ impl Sealed {
 
     /// Reads a folder and checks every digest.
     pub fn read(dir: &Path) -> Result<Sealed, SealError> {
+        Sealed::read_beside(dir, None)
+    }
+
+    fn read_beside(dir: &Path, verified: Option<&Path>) -> Result<Sealed, SealError> {
         let path = dir.join(Sealed::CERTIFICATE);
         let text = read_text(&path)?;
         let certificate =
@@ -109,6 +113,10 @@ impl Sealed {
         if certificate.to_json() != text {
             return Err(inconsistent("it is not written as Kernel Factory writes it".to_owned()));
         }
+        let same = |folder: &Path, name: &str, text: &str| {
+            std::fs::read(folder.join(name)).is_ok_and(|there| there == text.as_bytes())
+        };
+        let verified = verified.filter(|folder| same(folder, Sealed::CERTIFICATE, &text));
         let mut files = BTreeMap::new();
         for (name, expected) in &certificate.files {
             if !is_plain(name) {
@@ -118,6 +126,10 @@ impl Sealed {
             }
             let path = dir.join(name);
             let text = read_text(&path)?;
+            if verified.is_some_and(|folder| same(folder, name, &text)) {
+                files.insert(name.clone(), text);
+                continue;
+            }
             let found = hex_digest(text.as_bytes());
             if found != *expected {
                 return Err(SealError::Digest { path, expected: expected.clone(), found });
@@ -138,7 +150,17 @@ impl Sealed {
 
     /// Reads a folder that must hold the kernel of that key.
     pub fn read_key(dir: &Path, key: &Key) -> Result<Sealed, SealError> {
-        let sealed = Sealed::read(dir)?;
+        Sealed::read_key_beside(dir, key, None)
+    }
+
+    /// As [`Sealed::read_key`], faster where it was done before: files that are byte for byte those in `verified`, under
+    /// the same certificate, are not digested again.
+    ///
+    /// `verified` must be a folder into which nothing but the [`Sealed::files`] of kernels that were read is written, as
+    /// a build script does into its `OUT_DIR`. Comparing bytes is many times faster than SHA-256 in a build script, which
+    /// is compiled without optimisation. It need not be there.
+    pub fn read_key_beside(dir: &Path, key: &Key, verified: Option<&Path>) -> Result<Sealed, SealError> {
+        let sealed = Sealed::read_beside(dir, verified)?;
         if sealed.certificate.key != *key {
             let path = dir.join(Sealed::CERTIFICATE);
             return Err(SealError::OtherKey { path, expected: *key, found: sealed.certificate.key });

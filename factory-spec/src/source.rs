@@ -67,6 +67,30 @@ impl SourceText {
         self.text[start..].lines().next().unwrap_or("")
     }
 
+    /// The line of a place with carets under it, as messages show it:
+    ///
+    /// ```text
+    ///    |
+    /// 14 | shape = ["k", "n"]
+    ///    |           ^^^
+    /// ```
+    pub fn excerpt(&self, span: Span) -> String {
+        let (line, column) = self.line_column(span.offset);
+        let shown = self.line_at(span.offset);
+        let gutter = " ".repeat(line.to_string().len());
+        // Tabs stay tabs, so that the caret stands under its place however wide they are shown.
+        let indent: String =
+            shown.chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+        let end = (span.offset + span.len).min(self.text.len());
+        let width = self
+            .text
+            .get(span.offset..end)
+            .and_then(|text| text.lines().next())
+            .map_or(0, |text| text.chars().count());
+        let caret = "^".repeat(width.max(1));
+        format!("{gutter} |\n{line} | {shown}\n{gutter} | {indent}{caret}")
+    }
+
     fn line_start(&self, offset: usize) -> usize {
         self.text[..self.floor(offset)].rfind('\n').map_or(0, |newline| newline + 1)
     }

@@ -1,6 +1,7 @@
 //! How far an output may be from the oracle.
 //!
-//! What a spec states for an output holds. Where it states nothing, the bounds follow from the reference. With u the unit
+//! What a spec states for an output holds. A norm alone leaves room for a few elements that are nothing but wrong, so a
+//! stated `relative_l2` without a bound on elements brings [`OUTLIER`] times as much for each element. Where it states nothing, the bounds follow from the reference. With u the unit
 //! roundoff ([`DType::epsilon`]) of the output's dtype, c the sum of those of the dtypes that are cast to on the way, w
 //! that of the working precision (f32; f64 for an f64 output), and
 //!
@@ -29,6 +30,10 @@ use crate::{ArgId, BoundSpec, DType, NodeId, Op, Program, ReduceOp, Reference, S
 
 /// How much more than the measured effect of rounding is forgiven.
 pub const NOISE: f64 = 8.0;
+
+/// How far an element may be off where the spec states the norm of the error alone, in multiples of that: six standard
+/// deviations, which one of 10^9 normal errors reaches, with room.
+pub const OUTLIER: f64 = 16.0;
 
 /// The bounds of every output.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -64,7 +69,10 @@ pub fn tolerances(spec: &BoundSpec, sizes: &SizeValues) -> Tolerances {
         let tolerance = if states_something {
             OutputTolerance {
                 relative_l2: stated.relative_l2,
-                max_relative: stated.max_relative,
+                max_relative: stated.max_relative.or_else(|| {
+                    let bounded = stated.exact || stated.max_absolute.is_some();
+                    stated.relative_l2.filter(|_| !bounded).map(|norm| norm * OUTLIER)
+                }),
                 max_absolute: stated.max_absolute,
                 exact: stated.exact,
                 ..OutputTolerance::default()

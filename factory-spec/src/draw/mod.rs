@@ -14,6 +14,10 @@
 //! | `subnormal` | subnormal numbers of the dtype, of either sign |
 //! | `one_hot` | zeros, but for one element from ±1 to ±2.75 in each innermost row |
 //! | `mixed` | magnitudes from 2^-10 to 2^10 (less for f8e4m3), evenly over the exponents |
+//! | `prefix` | normal, the first quarter to three quarters of the tensor scaled by 2^-8, the rest by 2^8 (less for narrow types) |
+//! | `outlier` | normal, scaled by 2^-8, but for one element of 2^8 and more |
+//! | `blocks` | normal, each 32 neighbours scaled by a power of two from 2^-8 to 2^8 |
+//! | `shuffled` | those of `prefix` in random order |
 //! | `alternating` | a constant of alternating sign |
 //! | `iota` | 0, 1, 2, … starting again where the dtype would round, at 512 at the latest |
 //! | `infinite`, `nan` | normal, but for one infinity or NaN in 37 |
@@ -75,14 +79,18 @@ impl Default for DrawOptions {
 
 /// The kinds that inputs are drawn from where the spec does not say. Values that are not finite, and subnormal ones, are
 /// only drawn where it asks for them.
-const USUAL: [InputKind; 11] = [
+const USUAL: [InputKind; 15] = [
     InputKind::Normal,
+    InputKind::Prefix,
     InputKind::Tiny,
+    InputKind::Outlier,
     InputKind::Mixed,
     InputKind::OneHot,
-    InputKind::Uniform,
+    InputKind::Blocks,
     InputKind::Zeros,
     InputKind::Huge,
+    InputKind::Shuffled,
+    InputKind::Uniform,
     InputKind::Constant,
     InputKind::Alternating,
     InputKind::Ones,

@@ -19,8 +19,55 @@ pub(super) fn fill(kind: InputKind, dtype: DType, count: usize, row: usize, rand
             row[hot] = random.sign() * (1.0 + random.below(8) as f64 * 0.25);
         }
     }
+    rescale(kind, dtype, &mut values, random);
     dtype.round_slice(&mut values);
     values
+}
+
+/// Neighbours that share a scale in `blocks`.
+const BLOCK: usize = 32;
+
+/// Makes small and large values of ordinary ones, for the kinds in which both stand side by side.
+fn rescale(kind: InputKind, dtype: DType, values: &mut [f64], random: &mut Random) {
+    if values.is_empty() {
+        return;
+    }
+    let (small, large) = match dtype {
+        DType::I8 | DType::U8 => (-4, 1),
+        DType::F8E4M3 => (-3, 3),
+        DType::F16 | DType::F8E5M2 => (-6, 6),
+        _ => (-8, 8),
+    };
+    let count = values.len();
+    match kind {
+        InputKind::Prefix | InputKind::Shuffled => {
+            let quarter = (count / 4).max(1);
+            let prefix = quarter + random.below((count / 2 + 1) as u64) as usize;
+            for (index, value) in values.iter_mut().enumerate() {
+                *value *= power(if index < prefix { small } else { large });
+            }
+        }
+        InputKind::Outlier => {
+            values.iter_mut().for_each(|value| *value *= power(small));
+            let at = random.below(count as u64) as usize;
+            values[at] = random.sign()
+                * power(large)
+                * (1.0 + random.unit())
+                * if dtype.is_float() { 1.0 } else { 32.0 };
+        }
+        InputKind::Blocks => {
+            for block in values.chunks_mut(BLOCK) {
+                let scale = power(small + random.below((large - small + 1) as u64) as i32);
+                block.iter_mut().for_each(|value| *value *= scale);
+            }
+        }
+        _ => {}
+    }
+    if kind == InputKind::Shuffled {
+        for last in (1..count).rev() {
+            values.swap(last, random.below(last as u64 + 1) as usize);
+        }
+    }
 }
 
 /// The powers of two between which the type's ordinary values lie, low and high, such that squares and their sums
@@ -47,7 +94,11 @@ fn floats(kind: InputKind, dtype: DType, count: usize, random: &mut Random) -> V
     let constant = [0.75, -1.5, 2.5, 0.625][random.below(4) as usize];
     let one = || {
         let value = match kind {
-            InputKind::Normal => random.normal(),
+            InputKind::Normal
+            | InputKind::Prefix
+            | InputKind::Outlier
+            | InputKind::Blocks
+            | InputKind::Shuffled => random.normal(),
             InputKind::Uniform => 2.0 * random.unit() - 1.0,
             InputKind::Ones => 1.0,
             InputKind::Constant => constant,
@@ -89,7 +140,11 @@ fn integers(kind: InputKind, dtype: DType, count: usize, random: &mut Random) ->
     let one = || {
         let sign = if signed { random.sign() } else { 1.0 };
         let value = match kind {
-            InputKind::Normal => sign * (random.normal() * 16.0).abs().min(high),
+            InputKind::Normal
+            | InputKind::Prefix
+            | InputKind::Outlier
+            | InputKind::Blocks
+            | InputKind::Shuffled => sign * (random.normal() * 16.0).abs().min(high),
             InputKind::Ones => 1.0,
             InputKind::Constant => 3.0,
             InputKind::Huge if sign < 0.0 => low + random.below(8) as f64,

@@ -18,6 +18,7 @@
 mod compile;
 mod parse;
 mod print;
+mod substitute;
 
 use std::collections::BTreeSet;
 

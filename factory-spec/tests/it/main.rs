@@ -2,6 +2,7 @@
 
 mod bad_specs;
 mod keys;
+mod plans;
 mod programs;
 mod seals;
 #[cfg(feature = "signature")]

@@ -17,13 +17,14 @@ fn variant() -> Variant {
         name: "rows".into(),
         when: SizeExpr::constant(1),
         alignment: 16,
-        scratch: vec![Scratch { name: "partial".into(), bytes: SizeExpr::size("m").mul(4) }],
+        scratch: vec![Scratch { name: "partial".into(), bytes: SizeExpr::size("m").mul(4), zero: false }],
         launches: vec![LaunchPlan {
             entry: "kernel_rows".into(),
             grid: ["m".into(), 1.into(), 1.into()],
             block: [256, 1, 1],
             cluster: [1, 1, 1],
             shared_bytes: SizeExpr::size("n").mul(2).min(49152),
+            programmatic: false,
             params: vec![
                 ParamPlan::pointer("x"),
                 ParamPlan::pointer("w"),
@@ -152,6 +153,27 @@ fn changed_certificates() {
     inconsistent(after("certificate.json", |text| {
         Some(text.replacen("\"sm_90.ptx\"", "\"../sm_90.ptx\"", 1))
     }));
+}
+
+#[test]
+fn what_was_verified_is_compared_instead() {
+    let kernel = sealed();
+    let key = kernel.certificate.key;
+    let (dir, verified) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    write(&kernel, dir.path());
+    let read = || Sealed::read_key_beside(dir.path(), &key, Some(verified.path()));
+    assert_eq!(read().expect("nothing was verified yet"), kernel);
+    write(&kernel, verified.path());
+    assert_eq!(read().expect("it is the same"), kernel);
+    let ptx = |folder: &Path| folder.join("sm_90.ptx");
+    let text = fs::read_to_string(ptx(dir.path())).expect("it was just written");
+    fs::write(ptx(dir.path()), format!("{text} ")).expect("a folder of our own");
+    assert!(matches!(read(), Err(SealError::Digest { .. })), "another file than the one that was verified");
+    // The folder of what was verified is taken at its word, which is what makes it fast, under the same certificate alone.
+    fs::write(ptx(verified.path()), format!("{text} ")).expect("a folder of our own");
+    assert!(read().is_ok());
+    fs::write(verified.path().join(Sealed::CERTIFICATE), "{}").expect("a folder of our own");
+    assert!(matches!(read(), Err(SealError::Digest { .. })), "verified under another certificate");
 }
 
 #[test]

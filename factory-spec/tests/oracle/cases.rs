@@ -123,6 +123,25 @@ fn check_kind(kind: InputKind, dtype: DType, values: &[f64]) {
         InputKind::Subnormal if dtype.is_float() => {
             assert!(values.iter().all(|x| *x != 0.0 && x.abs() < dtype.min_normal()), "{what}");
         }
+        InputKind::Prefix => {
+            let mean = |values: &[f64]| values.iter().map(|x| x.abs()).sum::<f64>() / values.len() as f64;
+            let (first, last) = (mean(&values[..values.len() / 4]), mean(&values[values.len() * 7 / 8..]));
+            assert!(last > 16.0 * first, "{what}: {first} then {last}");
+        }
+        InputKind::Outlier => {
+            let mut sorted: Vec<f64> = values.iter().map(|x| x.abs()).collect();
+            sorted.sort_by(f64::total_cmp);
+            let [.., second, largest] = sorted[..] else { panic!("{what}") };
+            assert!(largest > 2.0 * second, "{what}: {second} and {largest}");
+        }
+        InputKind::Blocks | InputKind::Shuffled => {
+            let mut blocks: Vec<f64> =
+                values.chunks(32).map(|block| block.iter().map(|x| x.abs()).fold(0.0, f64::max)).collect();
+            blocks.sort_by(f64::total_cmp);
+            let (low, high) = (blocks[blocks.len() / 8], blocks[blocks.len() * 7 / 8]);
+            // A block has a scale of its own; shuffled ones all have the large values.
+            assert_eq!(high > 3.0 * low.max(1e-3), kind == InputKind::Blocks, "{what}: {low} and {high}");
+        }
         InputKind::Nan if dtype.is_float() => assert!(values.iter().any(|x| x.is_nan()), "{what}"),
         InputKind::Infinite if dtype.is_float() && dtype.round(f64::INFINITY).is_infinite() => {
             assert!(values.iter().any(|x| x.is_infinite()), "{what}");

@@ -117,6 +117,38 @@ fn one_bad_row_among_many_cannot_hide() {
 }
 
 #[test]
+fn errors_that_stand_together_cannot_hide_in_long_rows() {
+    let args = [("x", "f32", "\"m\", \"n\"", "in"), ("y", "f32", "\"m\", \"n\"", "out")];
+    let spec = spec(MN, &args, "y = x + 1", "[correct]\ntolerance = { relative_l2 = 1e-2 }");
+    let case = case(&spec, &[("m", 40), ("n", 4096)], InputKind::Normal, 1);
+    let (expected, tolerances) = prepared(&spec, &case);
+    let y = spec.arg_id("y").unwrap();
+    // Rows 16 to 31, columns 128 to 191: one tile of 16 rows and 64 columns, less than 1% of each row.
+    let mut wrong = expected.clone();
+    for row in 16..32 {
+        wrong.0.get_mut(&y).unwrap()[row * 4096 + 128..row * 4096 + 192]
+            .iter_mut()
+            .for_each(|value| *value *= 1.05);
+    }
+    let mismatch =
+        compare(&spec, &case, &expected, &slices(&encode(&spec, &wrong)), &tolerances).unwrap_err();
+    assert!(
+        matches!(&mismatch, Mismatch::Norm { measure: Measure::TileL2, worst, .. } if worst.0[0].1 == 16 && worst.0[1].1 == 128),
+        "{mismatch}"
+    );
+    // As many errors of the same size, spread out, are within the bounds; how far they stand together is told apart.
+    let mut spread = expected.clone();
+    spread.0.get_mut(&y).unwrap().iter_mut().step_by(160).for_each(|value| *value *= 1.05);
+    let agreement = compare(&spec, &case, &expected, &slices(&encode(&spec, &spread)), &tolerances).unwrap();
+    assert!(agreement.outputs[0].clustering < 10.0, "{:?}", agreement.outputs[0]);
+    let mut together = expected.clone();
+    together.0.get_mut(&y).unwrap()[..16].iter_mut().for_each(|value| *value *= 1.03);
+    let agreement =
+        compare(&spec, &case, &expected, &slices(&encode(&spec, &together)), &tolerances).unwrap();
+    assert!(agreement.outputs[0].clustering > 50.0, "{:?}", agreement.outputs[0]);
+}
+
+#[test]
 fn classes_come_first() {
     let args = [
         ("x", "f32", "\"n\"", "in"),
