@@ -1,4 +1,4 @@
-//! Thread-instructions a second that the machine runs, on a row-wise RMS normalisation.
+//! Thread-instructions a second that the machine runs, on a row-wise RMS normalisation; and what its tensor cores do.
 //!
 //! `cargo run --release -p factory-ptx --example machine_bench [rows] [columns]`
 
@@ -50,6 +50,92 @@ fn source() -> String {
     text
 }
 
+/// Four independent `mma.sync` in a loop, on operands near one.
+fn warp_products() -> String {
+    let mut text = String::from(
+        ".version 8.0\n.target sm_90a\n.address_size 64\n.visible .entry products(.param .u64 y, .param .u32 n)\n{\n\
+         .reg .pred %p<4>; .reg .b32 %r<32>; .reg .b64 %rd<4>; .reg .f32 %f<32>;\n\
+         ld.param.u64 %rd1, [y]; ld.param.u32 %r1, [n]; mov.u32 %r2, %tid.x; mul.wide.u32 %rd2, %r2, 4;\n\
+         add.s64 %rd1, %rd1, %rd2; mad.lo.u32 %r3, %r2, 0x00310017, 0x2f003a01; xor.b32 %r4, %r3, 0x81018055;\n",
+    );
+    for register in 0..16 {
+        let _ = writeln!(text, "mov.f32 %f{register}, 0f00000000;");
+    }
+    text.push_str("again:\n");
+    for tile in 0..4 {
+        let f = 4 * tile;
+        let _ = writeln!(
+            text,
+            "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {{%f{f}, %f{}, %f{}, %f{}}}, {{%r3, %r4, %r4, %r3}}, {{%r3, %r4}}, \
+             {{%f{f}, %f{}, %f{}, %f{}}};",
+            f + 1,
+            f + 2,
+            f + 3,
+            f + 1,
+            f + 2,
+            f + 3
+        );
+    }
+    text.push_str(
+        "sub.u32 %r1, %r1, 1; setp.ne.u32 %p1, %r1, 0; @%p1 bra again;\n\
+         add.f32 %f0, %f0, %f4; add.f32 %f8, %f8, %f12; add.f32 %f0, %f0, %f8; st.global.f32 [%rd1], %f0; ret;\n}\n",
+    );
+    text
+}
+
+/// Four `wgmma.mma_async` of 128 columns in a loop, both operands in shared memory with a swizzle of 128 bytes.
+fn group_products() -> String {
+    let d: Vec<String> = (0..64).map(|register| format!("%f{register}")).collect();
+    let d = d.join(", ");
+    let mut text = String::from(
+        ".version 8.0\n.target sm_90a\n.address_size 64\n.visible .entry products(.param .u64 y, .param .u32 n)\n{\n\
+         .reg .pred %p<4>; .reg .b32 %r<32>; .reg .b64 %rd<32>; .reg .f32 %f<64>; .shared .align 1024 .b8 s[24576];\n\
+         ld.param.u64 %rd1, [y]; ld.param.u32 %r1, [n]; mov.u32 %r2, %tid.x; mul.wide.u32 %rd2, %r2, 4;\n\
+         add.s64 %rd1, %rd1, %rd2; mad.lo.u32 %r3, %r2, 0x00310017, 0x2f003a01; mov.u32 %r5, s; shl.b32 %r6, %r2, 2;\n\
+         add.u32 %r6, %r6, %r5; mov.u32 %r7, 0;\n\
+         fill: st.shared.b32 [%r6], %r3; xor.b32 %r3, %r3, 0x81018055; add.u32 %r6, %r6, 512; add.u32 %r7, %r7, 1;\n\
+         setp.lt.u32 %p1, %r7, 48; @%p1 bra fill;\n\
+         fence.proxy.async; bar.sync 0; setp.eq.u32 %p2, %r2, %r2;\n\
+         cvt.u64.u32 %rd3, %r5; shr.u64 %rd3, %rd3, 4; or.b64 %rd4, %rd3, 0x4000004000010000; add.s64 %rd5, %rd4, 512;\n",
+    );
+    for register in 0..64 {
+        let _ = writeln!(text, "mov.f32 %f{register}, 0f00000000;");
+    }
+    text.push_str("again: wgmma.fence.sync.aligned;\n");
+    for step in 0..4 {
+        let _ = writeln!(
+            text,
+            "add.s64 %rd6, %rd4, {0}; add.s64 %rd7, %rd5, {0};\n\
+             wgmma.mma_async.sync.aligned.m64n128k16.f32.f16.f16 {{{d}}}, %rd6, %rd7, %p2, 1, 1, 0, 0;",
+            2 * step
+        );
+    }
+    text.push_str(
+        "wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;\n\
+         sub.u32 %r1, %r1, 1; setp.ne.u32 %p1, %r1, 0; @%p1 bra again; st.global.f32 [%rd1], %f0; ret;\n}\n",
+    );
+    text
+}
+
+/// Runs `steps` rounds of a program's products on one core and prints how fast.
+fn products(name: &str, text: &str, steps: u32, operations: f64) -> Result<(), Box<dyn std::error::Error>> {
+    let module = factory_ptx::parse(text)?;
+    let kernel = Kernel::new(&module, "products")?;
+    for (mode, checks) in [("bounds only", Checks::fast()), ("all checks", Checks::all())] {
+        let mut y = vec![0u8; 512];
+        let mut memory = Memory::new();
+        let mut params = memory.output("y", &mut y).to_le_bytes().to_vec();
+        params.extend(steps.to_le_bytes());
+        let launch = Launch::new([1, 1, 1], [128, 1, 1], params);
+        let options = Options { checks, threads: 1, ..Options::default() };
+        let start = Instant::now();
+        run(&kernel, &launch, &mut memory, &options)?;
+        let seconds = start.elapsed().as_secs_f64();
+        println!("{name}, {mode}, 1 thread: {:.2} GFLOP/s", f64::from(steps) * operations / seconds / 1e9);
+    }
+    Ok(())
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let rows: usize = arguments.next().map_or(Ok(512), |word| word.parse())?;
@@ -77,5 +163,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             );
         }
     }
-    Ok(())
+    products("mma.sync m16n8k16", &warp_products(), 2000, 4.0 * 4.0 * 4096.0)?;
+    products("wgmma m64n128k16", &group_products(), 100, 4.0 * 2.0 * 64.0 * 128.0 * 16.0)
 }

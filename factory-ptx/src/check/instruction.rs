@@ -70,6 +70,12 @@ impl<'m> Checker<'m> {
                 matched
             }
         };
+        let (major, minor) = super::version::least_version(instruction);
+        if self.version < (major, minor) {
+            let mnemonic = shorten(&instruction.mnemonic());
+            self.error(instruction.span, Fault::Older { mnemonic, major, minor });
+            return;
+        }
         self.operands(instruction, &matched);
     }
 
@@ -126,6 +132,8 @@ impl<'m> Checker<'m> {
         for (position, word) in modifiers.iter().enumerate() {
             let least = match word.as_str() {
                 "cluster" | "shared::cluster" | "multicast::cluster" => 90,
+                // Reductions of eight halves are older than loads and stores of 32 bytes.
+                "v8" if matches!(instruction.opcode.as_str(), "atom" | "red") => 90,
                 "v8" | "cta_group::1" | "cta_group::2" => 100,
                 _ => 0,
             };
@@ -140,10 +148,17 @@ impl<'m> Checker<'m> {
     }
 
     fn has(&self, requirement: Requirement) -> bool {
-        let Requirement { arch, specific, family_only } = requirement;
+        let Requirement { arch, specific, family_only, own, without } = requirement;
+        if own && !self.target.name.ends_with('a') || without != 0 && self.target.arch == without {
+            return false;
+        }
         if family_only {
             // 100, 101, 103 and 110 are one family as far as tensor memory goes; 90 stands alone.
-            let family = if arch == 100 { 100..=110 } else { arch..=arch };
+            let family = match arch {
+                100 => 100..=110,
+                120 => 120..=121,
+                _ => arch..=arch,
+            };
             return self.target.specific && family.contains(&self.target.arch);
         }
         self.target.arch >= arch && (!specific || self.target.specific)
@@ -252,7 +267,9 @@ impl<'m> Checker<'m> {
             && attempt.types.first().is_some_and(|ty| self.too_wide(attempt.instruction, *ty))
         {
             return Err(
-                "the vector has more than 16 bytes, which needs `sm_100` and global memory".to_owned()
+                "vectors of more than 16 bytes have 8 elements of 32 bits or 4 of 64, and need `sm_100` and global \
+                 memory"
+                    .to_owned()
             );
         }
         match operand {
@@ -269,8 +286,14 @@ impl<'m> Checker<'m> {
             }
             // A register that was declared as a vector is one operand.
             Operand::Name(name) => match (self.scopes.find(name), wanted) {
-                (Some(Meaning::Register(_, width)), Some(wanted)) if usize::from(width) == wanted => Ok(()),
-                (Some(Meaning::Register(_, 1)), Some(1)) => self.class(attempt, form, form.class, operand),
+                (Some(Meaning::Register(_, width)), Some(wanted))
+                    if width > 1 && usize::from(width) == wanted =>
+                {
+                    Ok(())
+                }
+                (Some(Meaning::Register(_, 1)), Some(1)) if form.shape != Shape::TensorMemory => {
+                    self.class(attempt, form, form.class, operand)
+                }
                 _ => Err("it must be a vector such as `{%r1, %r2}`".to_owned()),
             },
             Operand::Integer(_)
@@ -284,6 +307,10 @@ impl<'m> Checker<'m> {
 
     fn too_wide(&self, instruction: &Instruction, ty: Type) -> bool {
         let width = vector_width(instruction).unwrap_or(1) as u32;
+        let access = matches!(instruction.opcode.as_str(), "ld" | "st");
+        if access && (ty.bits() * width > 256 || (width == 8 && ty.bits() != 32)) {
+            return true;
+        }
         ty.bits() * width > 128 && (self.target.arch < 100 || !instruction.has("global"))
     }
 
@@ -318,8 +345,13 @@ impl<'m> Checker<'m> {
             },
             Class::Predicate => self.predicate(form, operand),
             Class::Move => self.moved(attempt, form, operand),
-            Class::Immediate => match operand {
-                Operand::Integer(_) => Ok(()),
+            Class::Immediate(most) => match operand {
+                Operand::Integer(value) => match most {
+                    Some(most) if !(0..=i128::from(most)).contains(value) => {
+                        Err(format!("it must be a constant from 0 to {most}"))
+                    }
+                    _ => Ok(()),
+                },
                 _ => Err("it must be an integer constant".to_owned()),
             },
             Class::Label => match operand {
@@ -362,7 +394,7 @@ impl<'m> Checker<'m> {
             let colour = ["r", "g", "b", "a"].iter().position(|c| *c == component);
             return match index.or(colour) {
                 Some(index) if index < limit && limit > 1 => Ok(Some((ty, 1))),
-                _ if matches!(component, "b0" | "b1" | "b2" | "b3" | "h0" | "h1") => Ok(Some((Type::B32, 1))),
+                _ if is_selector(component) => Ok(Some((Type::B32, 1))),
                 _ => Err(format!("`{}` has no component `.{}`", shorten(base), shorten(component))),
             };
         }
@@ -517,7 +549,7 @@ fn modifier_span(instruction: &Instruction, index: usize) -> Span {
 }
 
 fn requirement_name(requirement: Requirement) -> String {
-    let Requirement { arch, specific, family_only } = requirement;
+    let Requirement { arch, specific, family_only, .. } = requirement;
     match (specific, family_only) {
         (true, false) => format!("sm_{arch}a or a later one with `a`"),
         (true, true) => format!("sm_{arch}a"),
@@ -555,6 +587,17 @@ fn agree(ty: Type, register: Type, wider: bool) -> bool {
         return register == ty;
     }
     register == ty || (!is_float(register) && !is_float(ty))
+}
+
+/// Parts of a register, as video instructions name them: `.b0`, `.h1`, `.h10`, `.b7531`.
+fn is_selector(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    let most = match bytes.next() {
+        Some(b'b') => 7,
+        Some(b'h') => 3,
+        _ => return false,
+    };
+    matches!(text.len(), 2..=5) && bytes.all(|digit| (b'0'..=b'0' + most).contains(&digit))
 }
 
 fn vector_width(instruction: &Instruction) -> Option<usize> {

@@ -8,6 +8,7 @@
 mod instruction;
 mod scope;
 mod table;
+mod version;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -146,6 +147,16 @@ pub enum Fault {
         /// As written.
         name: String,
     },
+    /// `.version` is older than the instruction.
+    #[error("`{mnemonic}` needs `.version {major}.{minor}` or later")]
+    Older {
+        /// The instruction.
+        mnemonic: String,
+        /// Major version.
+        major: u32,
+        /// Minor version.
+        minor: u32,
+    },
     /// `.version` is older than the target.
     #[error("`.target {target}` needs `.version {major}.{minor}` or later")]
     Version {
@@ -168,6 +179,7 @@ pub fn check(module: &Module) -> Result<(), Vec<CheckError>> {
         scopes: Scopes::new(),
         errors: Vec::new(),
         target: Target::default(),
+        version: module.version,
         matched: HashMap::new(),
     };
     checker.target(module);
@@ -201,6 +213,8 @@ struct Checker<'m> {
     scopes: Scopes<'m>,
     errors: Vec<CheckError>,
     target: Target,
+    /// The module's `.version`.
+    version: (u32, u32),
     /// Forms whose modifiers fit, by mnemonic: a module repeats few mnemonics many times.
     matched: HashMap<(&'m str, &'m [String]), Rc<instruction::Matched>>,
 }

@@ -6,11 +6,13 @@
 //!   stands for a `set`. Behind the head the order of modifiers is free, as it is for ptxas; types keep their order.
 //! - An operand is `=` when it is written, `~` when a wider register will do, and then: a digit (the n-th type of the
 //!   instruction), `w` (twice the first type), a type's name, `b` (any untyped register), `p` (predicate), `m` (what
-//!   `mov` takes), `#` (integer constant), `L` (label), `@` (address), `@t` (address that may have coordinates), `_`
+//!   `mov` takes), `#` (integer constant), `#15` (one from 0 to 15), `L` (label), `@` (address), `@t` (address that may have coordinates), `_`
 //!   (the sink), `*` (anything). Behind it: `|p` (a second predicate), `|` (the same, optional), `_` (or the sink), `v`
 //!   (a vector as the modifiers say), `*4` (a vector of 4), `*any`, `*n2`, `*n4` (of N/2, N/4 of the shape), `*t` (as
 //!   the shape and count of `tcgen05` say), `?` (may be missing). `a/b` is a choice.
-//! - The requirement is the least target, `@90a` an architecture's own features, `@90a+` those of it or any later one.
+//! - The requirement is the least target, `@90a` an architecture's own features, `@90a+` those of it or any later one,
+//!   `@90a!` those that its family does not share (`sm_90a` has them, `sm_90f` has not), `@100a!103` the same but for
+//!   one member.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -36,7 +38,8 @@ pub(super) enum Class {
     Bits,
     Predicate,
     Move,
-    Immediate,
+    /// An integer constant; from 0 to this, where it says so.
+    Immediate(Option<u16>),
     Label,
     Address,
     TensorAddress,
@@ -86,6 +89,10 @@ pub(super) struct Requirement {
     pub(super) specific: bool,
     /// …of this family only.
     pub(super) family_only: bool,
+    /// …that ends in `a`.
+    pub(super) own: bool,
+    /// A member of the family that has it not; 0 for none.
+    pub(super) without: u32,
 }
 
 /// One form.
@@ -218,11 +225,14 @@ fn read_slots(mut text: &'static str, sets: &HashMap<&'static str, Vec<&'static 
 }
 
 fn read_requirement(text: &str) -> Requirement {
+    let (text, without) = text.split_once('!').unwrap_or((text, "f"));
     let digits = text.trim_end_matches(['a', '+']);
     Requirement {
         arch: digits.parse().unwrap_or(u32::MAX),
         specific: text.contains('a'),
         family_only: text.ends_with('a'),
+        own: without != "f",
+        without: without.parse().unwrap_or(0),
     }
 }
 
@@ -287,13 +297,16 @@ fn read_class(text: &str) -> Class {
         "b" => Class::Bits,
         "p" => Class::Predicate,
         "m" => Class::Move,
-        "#" => Class::Immediate,
+        "#" => Class::Immediate(None),
         "L" => Class::Label,
         "@" => Class::Address,
         "@t" => Class::TensorAddress,
         "_" => Class::Sink,
         "1" | "2" | "3" | "4" => Class::Type(usize::from(text.as_bytes()[0] - b'1')),
-        _ => Type::parse(text).map_or(Class::Any, Class::Fixed),
+        _ => match text.strip_prefix('#').and_then(|most| most.parse().ok()) {
+            Some(most) => Class::Immediate(Some(most)),
+            None => Type::parse(text).map_or(Class::Any, Class::Fixed),
+        },
     }
 }
 

@@ -31,7 +31,7 @@ pub enum FaultKind {
     AsyncNotWaited,
     /// Two conflicting accesses to shared memory that nothing orders.
     SharedRace,
-    /// Two blocks wrote, or one wrote and one read, the same bytes of global memory with nothing between them.
+    /// Two conflicting accesses to global memory, by warps of one block or of different ones, that nothing orders.
     GlobalRace,
     /// Lanes of one warp reached different barriers, or not all of them reached an aligned one.
     DivergentBarrier,
@@ -53,11 +53,28 @@ pub enum FaultKind {
     BadTarget,
     /// An operand value that the PTX ISA leaves undefined.
     UndefinedOperand,
+    /// A write to bytes that an asynchronous operation in flight still reads.
+    AsyncSourceOverwritten,
+    /// Bytes that threads wrote are used by an asynchronous operation (bulk copy, wgmma) with no proxy fence between.
+    MissingProxyFence,
+    /// Tensor memory that is not the access's: lanes of other warps, columns that are not allocated, a second
+    /// deallocation, blocks of a pair that do not go together.
+    TensorMemory,
+    /// Two warps touch the same tensor memory with nothing between them.
+    TensorMemoryRace,
+    /// Tensor memory that a block still held when it ended.
+    TensorMemoryLeak,
+    /// An mbarrier object used before its initialisation, initialised twice, overrun, or accessed as plain memory.
+    MbarrierMisuse,
+    /// A `wgmma.mma_async` whose registers no `wgmma.fence` separates from what the program did with them.
+    MissingMatrixFence,
+    /// An access to the shared memory of a block of the cluster that has exited.
+    ClusterExited,
 }
 
 impl FaultKind {
     /// Every kind with the word that reports and test files use for it.
-    pub const ALL: [(FaultKind, &'static str); 17] = [
+    pub const ALL: [(FaultKind, &'static str); 25] = [
         (FaultKind::OutOfBounds, "out_of_bounds"),
         (FaultKind::Misaligned, "misaligned"),
         (FaultKind::WriteToInput, "write_to_input"),
@@ -75,6 +92,14 @@ impl FaultKind {
         (FaultKind::CallDepth, "call_depth"),
         (FaultKind::BadTarget, "bad_target"),
         (FaultKind::UndefinedOperand, "undefined_operand"),
+        (FaultKind::AsyncSourceOverwritten, "async_source_overwritten"),
+        (FaultKind::MissingProxyFence, "missing_proxy_fence"),
+        (FaultKind::TensorMemory, "tensor_memory"),
+        (FaultKind::TensorMemoryRace, "tensor_memory_race"),
+        (FaultKind::TensorMemoryLeak, "tensor_memory_leak"),
+        (FaultKind::MbarrierMisuse, "mbarrier_misuse"),
+        (FaultKind::MissingMatrixFence, "missing_matrix_fence"),
+        (FaultKind::ClusterExited, "cluster_exited"),
     ];
 
     /// The word for this kind: `out_of_bounds`, `shared_race`, …

@@ -1,8 +1,11 @@
 //! A kernel, decoded and ready to run.
 
+use std::collections::BTreeMap;
+
 use super::decode::{Whole, decode, layout_params};
 use super::error::Unsupported;
 use super::report::Class;
+use super::source::{Source, sources};
 use crate::ast::{FunctionDirective, FunctionKind, Module};
 
 /// Where one parameter of an entry lies in the bytes of [`Launch::params`](super::Launch::params).
@@ -26,6 +29,7 @@ pub struct Kernel {
     required_block: Option<[u32; 3]>,
     max_threads: Option<u32>,
     required_cluster: Option<[u32; 3]>,
+    sources: BTreeMap<u32, Source>,
 }
 
 /// 1 to 3 values, the missing ones 1.
@@ -63,6 +67,7 @@ impl Kernel {
             required_block: None,
             max_threads: None,
             required_cluster: None,
+            sources: sources(module),
         };
         for directive in &function.directives {
             match directive {
@@ -111,6 +116,18 @@ impl Kernel {
     /// `.reqnctapercluster`, with missing dimensions 1.
     pub fn required_cluster(&self) -> Option<[u32; 3]> {
         self.required_cluster
+    }
+
+    /// Where the instructions of a PTX line came from, when the module says so (`nvcc -lineinfo`).
+    pub fn source(&self, line: u32) -> Option<&Source> {
+        self.sources.get(&line)
+    }
+
+    /// Families of this kernel's instructions that the machine knows from the PTX ISA's description alone, and that
+    /// were never compared with hardware. Sorted.
+    pub fn not_compared(&self) -> Vec<&'static str> {
+        let families = self.whole.code.texts.iter().filter_map(|text| super::compared::not_compared(text));
+        families.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
     }
 
     /// Class and line of every decoded instruction that is in the text.

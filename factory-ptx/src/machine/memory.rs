@@ -10,10 +10,10 @@ const GUARD: u64 = 1 << 24;
 /// Buffers lie at multiples of this many bytes, as `cuMemAlloc` gives them.
 const ALIGNMENT: u64 = 256;
 
-/// Shadow of a byte that nobody wrote.
+/// Shadow of a byte of shared or local memory that nobody wrote.
 pub(crate) const NEVER: u8 = 0;
-/// Shadow of a byte that was there before the launch.
-pub(crate) const BEFORE: u8 = 1;
+/// Shadow of 8 bytes of global memory that were there before the launch: a bit a byte, in two words of 32 bits.
+pub(crate) const BEFORE_WORDS: u64 = 0xf_0000_000f;
 
 /// What a buffer may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +31,9 @@ pub(crate) struct Buffer<'a> {
     pub(crate) access: Access,
     /// The caller's bytes, or those of `_own`.
     pub(crate) data: *mut u8,
-    /// One byte a byte: [`NEVER`], [`BEFORE`], or the number of the block that wrote it (from 2). Empty for inputs.
-    pub(crate) shadow: Vec<u8>,
+    /// 32 bits for every 4 bytes, two in a word: which bytes were written (the low 4 bits), and who accessed them last.
+    /// Empty for inputs.
+    pub(crate) shadow: Vec<u64>,
     /// Scratch memory. Words of 16 bytes, because the machine's accesses rely on that alignment.
     _own: Vec<u128>,
     lent: PhantomData<&'a mut [u8]>,
@@ -78,13 +79,31 @@ impl<'a> Memory<'a> {
         self.add(name, Access::Scratch, data, len, own)
     }
 
+    /// Adds `len` bytes of the machine's own that hold zero and count as written. Returns their address.
+    pub fn zeroed(&mut self, name: &str, len: usize) -> u64 {
+        let address = self.scratch(name, len);
+        if let Some(buffer) = self.buffers.last_mut() {
+            buffer.shadow.fill(BEFORE_WORDS);
+        }
+        address
+    }
+
     /// The first run of bytes that nobody wrote, in the buffer at this address (as the methods above returned it).
     /// `None` when every byte was written, for inputs, and when no buffer is there.
     pub fn unwritten(&self, address: u64) -> Option<Range<usize>> {
+        self.unwritten_from(address, 0)
+    }
+
+    /// As [`Memory::unwritten`], for the bytes from `start` on.
+    pub fn unwritten_from(&self, address: u64, start: usize) -> Option<Range<usize>> {
         let buffer = self.buffers.iter().find(|buffer| buffer.address == address)?;
-        let first = buffer.shadow.iter().position(|&state| state == NEVER)?;
-        let len = buffer.shadow[first..].iter().position(|&state| state != NEVER);
-        Some(first..len.map_or(buffer.shadow.len(), |len| first + len))
+        if buffer.access == Access::Input {
+            return None;
+        }
+        let written = |byte: usize| buffer.shadow[byte / 8] >> (byte / 4 % 2 * 32 + byte % 4) & 1 != 0;
+        let first = (start..buffer.len).find(|byte| !written(*byte))?;
+        let end = (first..buffer.len).find(|byte| written(*byte)).unwrap_or(buffer.len);
+        Some(first..end)
     }
 
     /// Names and addresses of all buffers, in the order in which they were added.
@@ -98,8 +117,8 @@ impl<'a> Memory<'a> {
         });
         let shadow = match access {
             Access::Input => Vec::new(),
-            Access::InOut => vec![BEFORE; len],
-            Access::Output | Access::Scratch => vec![NEVER; len],
+            Access::InOut => vec![BEFORE_WORDS; len.div_ceil(8)],
+            Access::Output | Access::Scratch => vec![0; len.div_ceil(8)],
         };
         self.buffers.push(Buffer {
             name: name.to_owned(),

@@ -38,10 +38,7 @@ fn to_odd(value: f64, error: f64) -> f64 {
 /// `a + b` rounded to odd.
 #[inline(always)]
 pub(crate) fn add_odd(a: f64, b: f64) -> f64 {
-    let sum = a + b;
-    let of_b = sum - a;
-    let error = (a - (sum - of_b)) + (b - of_b);
-    to_odd(sum, error)
+    to_odd(a + b, lost(a, b))
 }
 
 /// `a * b + c` rounded to odd; the product must be exact in f64 (operands of 24 bits or fewer).
@@ -280,6 +277,34 @@ pub(crate) fn flush<const FLUSH: bool>(value: f32) -> f32 {
     }
 }
 
+/// The rounded result of an f32 product, fused or not, or quotient with `.ftz`: what is below the least normal number
+/// when it is rounded to 24 bits as if exponents had no end becomes zero, even if f32 would round it up to that number.
+#[inline(always)]
+pub(crate) fn flush_exact<const MODE: u8>(rounded: f32, exact: f64) -> f32 {
+    // Far enough up for 24 bits, and back in the comparison.
+    let scaled = to_f32::<MODE>(exact * f64::from(1u32 << 30));
+    let tiny = scaled.abs() < f32::MIN_POSITIVE * (1u32 << 30) as f32;
+    if tiny { f32::from_bits(rounded.to_bits() & 0x8000_0000) } else { rounded }
+}
+
+/// As [`flush_exact`] to nearest, without branches: `sum` is the exact result rounded to f64, `error` the rest.
+#[inline(always)]
+pub(crate) fn flush_near(rounded: f32, sum: f64, error: f64) -> f32 {
+    // Half a unit of 24 bits below the least normal number: from here on rounding reaches it.
+    const LEAST: f64 = f64::from_bits((1023 - 126) << 52) - f64::from_bits((1023 - 151) << 52);
+    let below = error != 0.0 && (error < 0.0) != (sum < 0.0);
+    let tiny = sum.abs() < LEAST || (sum.abs() == LEAST && below);
+    if tiny { f32::from_bits(rounded.to_bits() & 0x8000_0000) } else { rounded }
+}
+
+/// What an f64 addition lost.
+#[inline(always)]
+pub(crate) fn lost(a: f64, b: f64) -> f64 {
+    let sum = a + b;
+    let of_b = sum - a;
+    (a - (sum - of_b)) + (b - of_b)
+}
+
 /// The result of an f32 instruction: flushed, saturated to [0, 1] (NaN to 0), its NaN canonical.
 #[inline(always)]
 pub(crate) fn finish<const FLUSH: bool, const SATURATE: bool>(value: f32) -> f32 {
@@ -317,7 +342,7 @@ pub(crate) fn extremum<const MAX: bool, const NAN: bool>(a: f32, b: f32) -> f32 
 pub(crate) fn extremum64<const MAX: bool, const NAN: bool>(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() {
         if NAN || (a.is_nan() && b.is_nan()) {
-            return f64::NAN;
+            return super::number64::keep2(f64::NAN, a, b);
         }
         return if a.is_nan() { b } else { a };
     }
@@ -396,76 +421,4 @@ pub(crate) fn tanh(x: f64) -> f64 {
     } else {
         value
     }
-}
-
-/// The sign of `a * b + c - r` in f64, exactly but for products that underflow: -1, 0 or 1.
-fn residual_sign(a: f64, b: f64, c: f64, r: f64) -> i32 {
-    let product = a * b;
-    let mut terms = [a.mul_add(b, -product), product, c, -r];
-    // Error-free sums, largest terms last, until no pair overlaps: the last non-zero one has the sign of the sum.
-    for _ in 0..4 {
-        for index in 1..terms.len() {
-            let (x, y) = (terms[index], terms[index - 1]);
-            let sum = x + y;
-            let of_y = sum - x;
-            terms[index - 1] = (x - (sum - of_y)) + (y - of_y);
-            terms[index] = sum;
-        }
-    }
-    terms.iter().rev().find(|term| **term != 0.0).map_or(0, |term| if *term > 0.0 { 1 } else { -1 })
-}
-
-/// Moves an f64 rounded to nearest to what another mode would give, knowing the sign of (exact - nearest).
-#[inline(always)]
-fn redirect<const MODE: u8>(nearest: f64, residual: i32) -> f64 {
-    match MODE {
-        ZERO if residual < 0 && nearest > 0.0 => nearest.next_down(),
-        ZERO if residual > 0 && nearest < 0.0 => nearest.next_up(),
-        DOWN if residual < 0 => nearest.next_down(),
-        UP if residual > 0 => nearest.next_up(),
-        _ => nearest,
-    }
-}
-
-/// `a * b + c` in f64 in a rounding mode.
-pub(crate) fn fma64<const MODE: u8>(a: f64, b: f64, c: f64) -> f64 {
-    let nearest = a.mul_add(b, c);
-    if MODE == NEAREST {
-        return nearest;
-    }
-    if nearest == 0.0 && a * b == -c && MODE == DOWN && a.to_bits() != 0 {
-        // An exact zero from a cancellation is negative when rounding down.
-        if a * b != 0.0 || (a * b).is_sign_negative() != c.is_sign_negative() {
-            return -0.0;
-        }
-    }
-    if nearest.is_nan() || a.is_infinite() || b.is_infinite() || c.is_infinite() {
-        return nearest;
-    }
-    if nearest.is_infinite() {
-        return redirect::<MODE>(nearest, if nearest > 0.0 { -1 } else { 1 });
-    }
-    redirect::<MODE>(nearest, residual_sign(a, b, c, nearest))
-}
-
-/// `a / b` in f64 in a rounding mode.
-pub(crate) fn div64<const MODE: u8>(a: f64, b: f64) -> f64 {
-    let nearest = a / b;
-    if MODE == NEAREST || nearest.is_nan() || a.is_infinite() || b.is_infinite() || b == 0.0 || a == 0.0 {
-        return nearest;
-    }
-    if nearest.is_infinite() {
-        return redirect::<MODE>(nearest, if nearest > 0.0 { -1 } else { 1 });
-    }
-    let residual = residual_sign(-nearest, b, a, 0.0);
-    redirect::<MODE>(nearest, if b < 0.0 { -residual } else { residual })
-}
-
-/// The square root in f64 in a rounding mode.
-pub(crate) fn sqrt64<const MODE: u8>(a: f64) -> f64 {
-    let nearest = a.sqrt();
-    if MODE == NEAREST || !nearest.is_finite() || nearest == 0.0 {
-        return nearest;
-    }
-    redirect::<MODE>(nearest, residual_sign(-nearest, nearest, a, 0.0))
 }

@@ -27,7 +27,8 @@ impl Launch {
 /// Which checks are made beside bounds, alignment, writes to inputs and barriers, which always are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checks {
-    /// Conflicting accesses to shared memory between barriers, and of different blocks to global memory.
+    /// Conflicting accesses to shared, distributed and global memory that nothing orders; accesses that an
+    /// asynchronous operation's completion, or a proxy fence, should stand before.
     pub races: bool,
     /// Reads of bytes that nobody wrote, in every space.
     pub uninitialised: bool,
@@ -54,24 +55,32 @@ pub struct Options {
     pub checks: Checks,
     /// Warp-instructions (one instruction of up to 32 threads) that the whole launch may take.
     pub instruction_budget: u64,
-    /// Chooses the order of blocks and of warps inside a block; a correct kernel gives the same result for every seed.
-    /// 0 is the plain order.
+    /// Chooses the order of blocks and of warps, where warps take turns, and when asynchronous operations take effect
+    /// (soon, later, as late as they can); a correct kernel gives the same result for every seed. 0 is the plain order.
     pub seed: u64,
     /// Host threads; blocks (clusters) are shared out among them. 0 means as many as the host has.
     pub threads: usize,
+    /// Counts distinct sectors of blocks and of the launch too, for 8 more bytes of memory a sector and thread.
+    pub traffic: bool,
     /// Only these blocks, counted with x fastest (rounded outwards to whole clusters), as for a profile.
     pub blocks: Option<Range<u64>>,
+    /// Blocks that are resident at a time, rounded up to one cluster: a block that only polls memory makes room for the next
+    /// one until there are so many. Fewer show a kernel that waits for blocks which nothing promises to have started.
+    pub resident_blocks: u64,
 }
 
 impl Default for Options {
-    /// All checks, 10^10 warp-instructions, plain order, one host thread, all blocks.
+    /// All checks, 10^10 warp-instructions, plain order, one host thread, all blocks, as many of them resident as an H100
+    /// keeps with one on each multiprocessor.
     fn default() -> Options {
         Options {
             checks: Checks::all(),
             instruction_budget: 10_000_000_000,
             seed: 0,
             threads: 1,
+            traffic: false,
             blocks: None,
+            resident_blocks: 132,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 use factory_ptx::{check, parse};
 
 const FORMS: &str = include_str!("../corpus/forms.txt");
+const VERSIONS: &str = include_str!("../corpus/versions.txt");
 const KERNEL: &str = include_str!("../corpus/forms.ptx");
 
 struct Case {
@@ -51,6 +52,45 @@ fn the_checker_agrees_with_recorded_verdicts() {
         if verdict.is_ok() != case.valid {
             let said = verdict.err().unwrap_or_else(|| "accepted".to_owned());
             wrong.push(format!("{} {}: {said}", case.target, case.instruction));
+        }
+    }
+    assert!(wrong.is_empty(), "{} disagree:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The kernel with one of the instructions of `corpus/versions.txt`, as the version itself or the one before says.
+fn versioned(line: &str, before: bool) -> (String, &str) {
+    let mut words = line.splitn(3, ' ');
+    let version = words.next().expect("a version");
+    let target = words.next().expect("a target");
+    let instruction = words.next().expect("an instruction");
+    let mut kernel = KERNEL.replace("@TARGET@", target).replace("@INSTRUCTION@", instruction);
+    if !instruction.contains("%q") {
+        // The register alone would need 8.3.
+        kernel = kernel.replace("    .reg .b128 %q<4>;\n", "");
+    }
+    let before = match (version, before) {
+        (version, false) => version.to_owned(),
+        ("8.0", true) => "7.8".to_owned(),
+        (version, true) => {
+            let minor: u32 = version[2..].parse().expect("a minor version");
+            format!("8.{}", minor - 1)
+        }
+    };
+    (kernel.replace(".version 9.0", &format!(".version {before}")), target)
+}
+
+#[test]
+fn instructions_need_the_versions_that_were_recorded() {
+    let lines: Vec<&str> = VERSIONS.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(lines.len() >= 70);
+    let mut wrong = Vec::new();
+    for line in lines {
+        for before in [false, true] {
+            let (text, _) = versioned(line, before);
+            let module = parse(&text).unwrap_or_else(|errors| panic!("{line}: {errors}"));
+            if check(&module).is_err() != before {
+                wrong.push(format!("{line}: {}", if before { "accepted too early" } else { "refused" }));
+            }
         }
     }
     assert!(wrong.is_empty(), "{} disagree:\n{}", wrong.len(), wrong.join("\n"));

@@ -2,5 +2,12 @@
 
 mod computed;
 mod corpus;
+mod counters;
+mod cuda;
 mod numbers;
 mod nvcc;
+mod play;
+mod schedule;
+mod tcgen05;
+mod tensor;
+mod tma;

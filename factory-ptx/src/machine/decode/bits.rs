@@ -169,8 +169,8 @@ impl<'m> Decoder<'_, 'm> {
                         let field = if at < 32 { a >> at } else { 0 };
                         if len < 32 { field & ((1 << len) - 1) } else { field }
                     })),
-                    Type::U64 => Some(ternary(|a: u64, b: u32, c: u32| {
-                        let (at, len) = (b & 255, c & 255);
+                    // Position and length have 8 bits in the 32-bit forms alone.
+                    Type::U64 => Some(ternary(|a: u64, at: u32, len: u32| {
                         let field = if at < 64 { a >> at } else { 0 };
                         if len < 64 { field & ((1 << len) - 1) } else { field }
                     })),
@@ -178,7 +178,7 @@ impl<'m> Decoder<'_, 'm> {
                         extract_signed(i64::from(a), 32, b & 255, c & 255) as i32
                     })),
                     Type::S64 => {
-                        Some(ternary(|a: i64, b: u32, c: u32| extract_signed(a, 64, b & 255, c & 255)))
+                        Some(ternary(|a: i64, b: u32, c: u32| extract_signed(a, 64, b.min(255), c.min(255))))
                     }
                     _ => None,
                 };
@@ -191,9 +191,7 @@ impl<'m> Decoder<'_, 'm> {
                     Type::B32 => Some(quaternary(|a: u32, b: u32, c: u32, d: u32| {
                         insert(u64::from(a), u64::from(b), 32, c & 255, d & 255) as u32
                     })),
-                    Type::B64 => {
-                        Some(quaternary(|a: u64, b: u64, c: u32, d: u32| insert(a, b, 64, c & 255, d & 255)))
-                    }
+                    Type::B64 => Some(quaternary(|a: u64, b: u64, c: u32, d: u32| insert(a, b, 64, c, d))),
                     _ => None,
                 };
                 self.mixed(i, class, ty, &[ty, ty, Type::U32, Type::U32], alu)
@@ -299,14 +297,32 @@ impl<'m> Decoder<'_, 'm> {
         let combine = words.take_one(&["or", "and"]);
         let ty = words.ty()?;
         words.finish()?;
-        if combine.is_some() || i.operands.len() != 5 {
-            return Err(unsupported(i, "lop3 with a predicate"));
+        // `lop3.or.b32 d|p, a, b, c, table, q`: `p` says whether the result is not zero, combined with `q`.
+        let wanted = if combine.is_some() { 6 } else { 5 };
+        if i.operands.len() != wanted {
+            return Err(unsupported(i, format!("{wanted} operands")));
         }
         let Operand::Integer(table) = i.operands[4] else {
             return Err(unsupported(i, "a constant table"));
         };
         let [a, b, c] = [1, 2, 3].map(|at| self.source(i, &i.operands[at], ty));
         let (a, b, c) = (a?, b?, c?);
+        if let Some(combine) = combine {
+            let Operand::Pair(d, p) = &i.operands[0] else { return Err(unsupported(i, "`d|p`")) };
+            let q = self.plain_predicate(i, &i.operands[5])?;
+            let (d, p) = (self.dest(i, d, ty)?, self.predicate_dest(i, p)?);
+            let e = self.constant((table & 0xff) as u64, 1)?;
+            let result = self.allocate_type(Type::B32)?.slot;
+            let some = self.allocate_type(Type::Pred)?.slot;
+            self.hidden(Class::Integer, quaternary(lop3), Slots { d: result, a, b, c, e });
+            let zero = self.constant(0, 1)?;
+            let differs = crate::machine::lanes::cold::compare(|a: u32, b: u32| a != b);
+            self.hidden(Class::Integer, differs, Slots { d: some, a: result, b: zero, c: NONE, e: NONE });
+            let alu: AluFn = if combine == 0 { predicate_or } else { predicate_and };
+            self.hidden(Class::Integer, alu, Slots { d: p, a: some, b: q, c: NONE, e: NONE });
+            self.copy(d, result, 1, false);
+            return Ok(());
+        }
         let d = self.dest(i, &i.operands[0], ty)?;
         // The tables that compilers write most.
         let alu = match table & 0xff {

@@ -4,7 +4,10 @@ use super::function::Decoder;
 use super::words::{Words, unsupported};
 use crate::ast::{Instruction, Operand, Type};
 use crate::machine::error::Unsupported;
-use crate::machine::inst::{Barrier, BarrierKind, Kind, ReduceOp, Shuffle, ShuffleMode, WarpOp, WarpOpKind};
+use crate::machine::inst::mbarrier::Scope;
+use crate::machine::inst::{
+    Barrier, BarrierKind, FenceKind, Kind, ReduceOp, Shuffle, ShuffleMode, WarpOp, WarpOpKind,
+};
 use crate::machine::lanes::{NONE, Slots};
 use crate::machine::report::Class;
 
@@ -146,11 +149,11 @@ impl<'m> Decoder<'_, 'm> {
     pub(super) fn barrier(&mut self, i: &'m Instruction) -> Result<(), Unsupported> {
         let mut words = Words::new(i);
         if words.take("cluster") {
-            let _ = words.take_one(&["release", "acquire", "relaxed"]);
-            let _ = words.take("aligned");
+            let relaxed = words.take_one(&["release", "acquire", "relaxed"]) == Some(2);
+            let aligned = words.take("aligned");
             let kind = match words.take_one(&["arrive", "wait"]) {
-                Some(0) => Kind::ClusterArrive,
-                Some(_) => Kind::ClusterWait,
+                Some(0) => Kind::ClusterArrive { aligned, relaxed },
+                Some(_) => Kind::ClusterWait { aligned },
                 None => return Err(unsupported(i, "arrive or wait")),
             };
             words.finish()?;
@@ -210,22 +213,67 @@ impl<'m> Decoder<'_, 'm> {
     /// `membar`, `fence`.
     pub(super) fn fence(&mut self, i: &'m Instruction) -> Result<(), Unsupported> {
         let mut words = Words::new(i);
-        if words.left().iter().any(|word| word.starts_with("tensormap") || *word == "mbarrier_init") {
-            return Err(unsupported(i, "memory barriers and tensor maps"));
-        }
-        words.drop_all(|word| {
-            matches!(
-                word,
-                "cta" | "gl" | "sys" | "gpu" | "cluster" | "sc" | "acq_rel" | "acquire" | "release" | "proxy"
-            ) || matches!(word, "alias" | "async" | "async::generic" | "sync_restrict::shared::cta")
-                || word.starts_with("async.")
-                || matches!(
-                    word,
-                    "global" | "shared::cta" | "shared::cluster" | "shared" | "async.shared::cta"
-                )
-        });
+        let kind = if words.take("proxy") {
+            let released = words.take_one(&["acquire", "release"]);
+            let restricted = words.left().iter().any(|word| word.starts_with("sync_restrict"));
+            words.drop_all(|word| {
+                word.starts_with("sync_restrict") || matches!(word, "cta" | "cluster" | "gpu" | "sys")
+            });
+            let tensor_map = words.take("tensormap::generic");
+            let alias = words.take("alias");
+            let asynchronous = words.take_one(&["async", "async::generic"]).is_some()
+                || words.left().iter().any(|word| word.starts_with("async."));
+            words.drop_all(|word| {
+                word.starts_with("async.")
+                    || matches!(word, "global" | "shared::cta" | "shared::cluster" | "shared")
+            });
+            match (tensor_map, alias, asynchronous) {
+                (true, false, false) if released == Some(0) => FenceKind::TensorMapAcquire,
+                (true, false, false) if released.is_some() => FenceKind::Other,
+                (false, true, false) => FenceKind::Other,
+                (false, false, true) if released.is_none() || restricted => FenceKind::ProxyAsync,
+                _ => return Err(unsupported(i, "this proxy")),
+            }
+        } else if words.take("mbarrier_init") {
+            let _ = (words.take("release"), words.take("cluster"));
+            FenceKind::MbarrierInit
+        } else if i.opcode == "membar" {
+            let scope = match words.take_one(&["cta", "gl", "sys"]) {
+                Some(0) => Scope::Block,
+                Some(1) => Scope::Gpu,
+                Some(_) => Scope::System,
+                None => return Err(unsupported(i, "a level")),
+            };
+            FenceKind::Memory { scope, acquire: true, release: true }
+        } else {
+            let order = words.take_one(&["sc", "acq_rel", "acquire", "release"]);
+            let restricted = words.left().iter().any(|word| word.starts_with("sync_restrict"));
+            words.drop_all(|word| word.starts_with("sync_restrict"));
+            let scope = super::mbarrier::scope(&mut words);
+            let scope = scope.ok_or_else(|| unsupported(i, "a scope"))?;
+            let _ = restricted;
+            FenceKind::Memory { scope, acquire: order != Some(3), release: order != Some(2) }
+        };
         words.finish()?;
-        self.emit(Class::Barrier, Kind::Fence, NO_SLOTS);
+        self.emit(Class::Barrier, Kind::Fence(kind), NO_SLOTS);
+        Ok(())
+    }
+
+    /// `setmaxnreg`
+    pub(super) fn set_registers(&mut self, i: &'m Instruction) -> Result<(), Unsupported> {
+        let mut words = Words::new(i);
+        let direction = words.take_one(&["inc", "dec"]);
+        let aligned = words.take("sync") && words.take("aligned");
+        let _ = words.ty()?;
+        words.finish()?;
+        let [Operand::Integer(count)] = i.operands.as_slice() else {
+            return Err(unsupported(i, "a constant number of registers"));
+        };
+        if direction.is_none() || !aligned {
+            return Err(unsupported(i, "`.inc` or `.dec`, and `.sync.aligned`"));
+        }
+        let count = u32::try_from(*count).unwrap_or(u32::MAX);
+        self.emit(Class::Control, Kind::SetRegisters { count }, NO_SLOTS);
         Ok(())
     }
 }

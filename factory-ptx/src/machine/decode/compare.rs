@@ -66,11 +66,17 @@ fn same<T>(value: T) -> T {
     value
 }
 
+/// f16 to f64 with subnormals taken as zeros.
+fn flushed16(bits: u16) -> f64 {
+    f16_to_f64(super::half::flush16(bits))
+}
+
 fn comparison(op: usize, ty: Type, ftz: bool) -> Option<AluFn> {
     match ty {
         Type::F32 if ftz => float_comparison!(op, f32, flush::<true>, cold::compare),
         Type::F32 => float_comparison!(op, f32, same, compare),
         Type::F64 => float_comparison!(op, f64, same, cold::compare),
+        Type::F16 if ftz => float_comparison!(op, u16, flushed16, cold::compare),
         Type::F16 => float_comparison!(op, u16, f16_to_f64, cold::compare),
         Type::BF16 => float_comparison!(op, u16, bf16_to_f64, cold::compare),
         _ => by_int!(ty, T => integer_comparison!(op, T)).flatten(),
@@ -142,17 +148,7 @@ impl<'m> Decoder<'_, 'm> {
         let packed = matches!(ty, Type::F16x2 | Type::BF16x2);
         if packed {
             // Low halves into `p`, high halves into `q`.
-            let half = if ty == Type::F16x2 { Type::F16 } else { Type::BF16 };
-            let alu = comparison(op, half, ftz).ok_or_else(|| unsupported(i, "this comparison"))?;
-            let (a, b) =
-                (self.source(i, &i.operands[1], Type::B32)?, self.source(i, &i.operands[2], Type::B32)?);
-            let (high_a, high_b) = (self.allocate_type(Type::B32)?.slot, self.allocate_type(Type::B32)?.slot);
-            for (d, a) in [(high_a, a), (high_b, b)] {
-                let shift = unary(|a: u32| a >> 16);
-                self.hidden(Class::Integer, shift, Slots { d, a, b: NONE, c: NONE, e: NONE });
-            }
-            let (low, _) = self.compared(Class::Half, alu, (a, b), combine)?;
-            let (high, _) = self.compared(Class::Half, alu, (high_a, high_b), combine)?;
+            let (low, high) = self.compared_halves(i, op, ty, ftz, combine)?;
             self.hidden(Class::Half, predicate_and, Slots { d: q, a: high, b: high, c: NONE, e: NONE });
             self.alu(Class::Half, predicate_and, Slots { d: p, a: low, b: low, c: NONE, e: NONE });
             return Ok(());
@@ -187,21 +183,55 @@ impl<'m> Decoder<'_, 'm> {
         let (op, combine, ftz) = self.comparison_words(i, &mut words)?;
         let (d_ty, ty) = (words.ty()?, words.ty()?);
         words.finish()?;
+        let combine = self.combination(i, combine)?;
         if matches!(ty, Type::F16x2 | Type::BF16x2) {
-            return Err(unsupported(i, "set of packed halves"));
+            let choose = match d_ty {
+                Type::U32 | Type::S32 => cold::binary(|low: bool, high: bool| halves(low, high, 0xffff)),
+                Type::F16x2 => cold::binary(|low: bool, high: bool| halves(low, high, 0x3c00)),
+                Type::BF16x2 => cold::binary(|low: bool, high: bool| halves(low, high, 0x3f80)),
+                _ => return Err(unsupported(i, "a result of 32 bits")),
+            };
+            let (low, high) = self.compared_halves(i, op, ty, ftz, combine)?;
+            let d = self.dest(i, &i.operands[0], Type::B32)?;
+            self.alu(Class::Half, choose, Slots { d, a: low, b: high, c: NONE, e: NONE });
+            return Ok(());
         }
         let choose = match d_ty {
             Type::F32 => unary(|yes: bool| if yes { 1.0f32 } else { 0.0 }),
             Type::U32 | Type::S32 => unary(|yes: bool| if yes { u32::MAX } else { 0 }),
-            _ => return Err(unsupported(i, "a result of 32 bits")),
+            Type::U16 | Type::S16 => cold::unary(|yes: bool| if yes { u16::MAX } else { 0 }),
+            Type::F16 => cold::unary(|yes: bool| if yes { 0x3c00u16 } else { 0 }),
+            Type::BF16 => cold::unary(|yes: bool| if yes { 0x3f80u16 } else { 0 }),
+            _ => return Err(unsupported(i, "a result of 16 or 32 bits")),
         };
-        let combine = self.combination(i, combine)?;
         let (a, b) = (self.source(i, &i.operands[1], ty)?, self.source(i, &i.operands[2], ty)?);
         let alu = comparison(op, ty, ftz).ok_or_else(|| unsupported(i, "this comparison of this type"))?;
         let (yes, _) = self.compared(class_of(ty), alu, (a, b), combine)?;
-        let d = self.dest(i, &i.operands[0], d_ty)?;
+        let d = self.dest(i, &i.operands[0], plain_float(d_ty))?;
         self.alu(class_of(ty), choose, Slots { d, a: yes, b: yes, c: NONE, e: NONE });
         Ok(())
+    }
+
+    /// Compares the low and the high halves of two registers: the slots of two predicates.
+    fn compared_halves(
+        &mut self,
+        i: &'m Instruction,
+        op: usize,
+        ty: Type,
+        ftz: bool,
+        combine: Option<(AluFn, u32)>,
+    ) -> Result<(u32, u32), Unsupported> {
+        let half = if ty == Type::F16x2 { Type::F16 } else { Type::BF16 };
+        let alu = comparison(op, half, ftz).ok_or_else(|| unsupported(i, "this comparison"))?;
+        let (a, b) = (self.source(i, &i.operands[1], Type::B32)?, self.source(i, &i.operands[2], Type::B32)?);
+        let (high_a, high_b) = (self.allocate_type(Type::B32)?.slot, self.allocate_type(Type::B32)?.slot);
+        for (d, a) in [(high_a, a), (high_b, b)] {
+            let shift = unary(|a: u32| a >> 16);
+            self.hidden(Class::Integer, shift, Slots { d, a, b: NONE, c: NONE, e: NONE });
+        }
+        let (low, _) = self.compared(Class::Half, alu, (a, b), combine)?;
+        let (high, _) = self.compared(Class::Half, alu, (high_a, high_b), combine)?;
+        Ok((low, high))
     }
 
     fn selp(&mut self, i: &'m Instruction) -> Result<(), Unsupported> {
@@ -252,8 +282,8 @@ impl<'m> Decoder<'_, 'm> {
                     1 => unary(|a: $T| a.is_infinite()),
                     2 => unary(|a: $T| !a.is_nan()),
                     3 => unary(|a: $T| a.is_nan()),
-                    4 => unary(|a: $T| a.is_normal()),
-                    // Zero counts as subnormal here: the PTX ISA has no other class for it.
+                    // Zero counts as normal.
+                    4 => unary(|a: $T| a.is_normal() || a == 0.0),
                     _ => unary(|a: $T| a.is_subnormal()),
                 }
             };
@@ -275,6 +305,11 @@ impl<'m> Decoder<'_, 'm> {
         let _ = i;
         self.alu(Class::Integer, predicate_and, Slots { d, a, b: a, c: NONE, e: NONE });
     }
+}
+
+/// The value of true in each half that is true.
+fn halves(low: bool, high: bool, one: u32) -> u32 {
+    (if low { one } else { 0 }) | (if high { one << 16 } else { 0 })
 }
 
 fn class_of(ty: Type) -> Class {

@@ -10,12 +10,26 @@ use crate::machine::report::Class;
 
 const NO_SLOTS: Slots = Slots { d: NONE, a: NONE, b: NONE, c: NONE, e: NONE };
 
+fn is_video(opcode: &str) -> bool {
+    ["vadd", "vsub", "vabsdiff", "vmin", "vmax", "vavrg", "vshl", "vshr", "vset", "vmad"]
+        .contains(&opcode.trim_end_matches(['2', '4']))
+}
+
 impl<'m> Decoder<'_, 'm> {
     pub(super) fn dispatch(&mut self, i: &'m Instruction) -> Result<(), Unsupported> {
         let ty = i.types().next();
         let half = matches!(ty, Some(Type::F16 | Type::F16x2 | Type::BF16 | Type::BF16x2));
         let float = matches!(ty, Some(Type::F32 | Type::F64));
         match i.opcode.as_str() {
+            "add" | "sub" | "mul" | "fma" if ty == Some(Type::F32x2) => self.packed_f32(i),
+            "add" | "sub" | "fma"
+                if ty == Some(Type::F32) && matches!(i.types().nth(1), Some(Type::F16 | Type::BF16)) =>
+            {
+                self.mixed_f32(i)
+            }
+            "cvt" if super::blackwell::is_small(i) => self.convert_small(i),
+            "clusterlaunchcontrol" => self.launch_control(i),
+            "multimem" => Err(unsupported(i, "memory of several GPUs behind one address")),
             "add" | "sub" | "mul" | "fma" | "mad" | "div" | "abs" | "neg" | "min" | "max" | "ex2"
             | "tanh" | "rcp" | "sqrt" | "rsqrt" | "lg2" | "sin" | "cos" | "copysign"
                 if half =>
@@ -30,18 +44,35 @@ impl<'m> Decoder<'_, 'm> {
                 self.float(i)
             }
             "add" | "sub" | "mul" | "mad" | "addc" | "subc" | "madc" | "mul24" | "mad24" | "sad" | "div"
-            | "rem" | "abs" | "neg" | "min" | "max" | "dp4a" | "dp2a" | "vabsdiff4" => self.integer(i),
+            | "rem" | "abs" | "neg" | "min" | "max" | "dp4a" | "dp2a" => self.integer(i),
+            opcode if is_video(opcode) => self.video(i),
             "and" | "or" | "xor" | "not" | "cnot" | "shl" | "shr" | "shf" | "popc" | "clz" | "brev"
             | "bfind" | "bfe" | "bfi" | "bmsk" | "szext" | "fns" | "lop3" | "prmt" => self.bits(i),
             "setp" | "set" | "selp" | "slct" | "testp" => self.compare(i),
             "cvt" => self.convert(i),
             "mov" => self.mov(i),
             "cvta" | "isspacep" | "mapa" | "getctarank" => self.address_form(i),
+            "st" | "red" if i.modifiers.iter().any(|word| matches!(word.as_str(), "async" | "bulk")) => {
+                self.bulk(i)
+            }
+            "cp" if i
+                .modifiers
+                .iter()
+                .any(|word| matches!(word.as_str(), "bulk" | "mbarrier" | "reduce")) =>
+            {
+                self.bulk(i)
+            }
+            "tensormap" => self.bulk(i),
+            "mbarrier" => self.mbarrier(i),
+            "ldmatrix" | "stmatrix" | "movmatrix" | "mma" | "wgmma" => self.matrix(i),
+            "wmma" => self.wmma(i),
+            "tcgen05" => self.tcgen05(i),
             "ld" | "ldu" | "st" => self.load_store(i),
             "atom" | "red" => self.atomic(i),
             "cp" => self.copy_async(i),
             "prefetch" | "prefetchu" | "discard" | "applypriority" | "createpolicy" => self.hint(i),
-            "griddepcontrol" | "pmevent" | "setmaxnreg" => {
+            "setmaxnreg" => self.set_registers(i),
+            "griddepcontrol" | "pmevent" => {
                 self.emit(Class::Control, Kind::Nop, NO_SLOTS);
                 Ok(())
             }

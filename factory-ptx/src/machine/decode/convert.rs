@@ -2,6 +2,7 @@
 
 use super::float::{by_mode, rounding};
 use super::function::{Decoder, Register};
+use super::half::known;
 use super::resize::{integer_to_integer, is_signed};
 use super::words::{Words, unsupported};
 use crate::ast::{Instruction, Type};
@@ -9,9 +10,10 @@ use crate::machine::error::Unsupported;
 use crate::machine::lanes::cold::{binary, ternary, unary};
 use crate::machine::lanes::{self, AluFn, NONE, Slots};
 use crate::machine::number::{
-    AWAY, BF16, DOWN, E4M3, E5M2, F16, F32_NAN, Format, HALF_NAN, NEAREST, TF32, UP, ZERO, bf16_from_f32,
-    bf16_to_f64, f16_from_f32, f16_to_f64, f32_from_f16, finish, float8_from_f32, flush, narrow, to_f32,
+    AWAY, BF16, DOWN, E4M3, E5M2, F16, Format, HALF_NAN, NEAREST, TF32, UP, ZERO, bf16_from_f32, bf16_to_f64,
+    f16_from_f32, f16_to_f64, f32_from_f16, finish, float8_from_f32, flush, narrow, to_f32,
 };
+use crate::machine::number64::keep1;
 use crate::machine::report::Class;
 
 /// What `cvt` was told beside its types.
@@ -42,11 +44,16 @@ fn integral<const MODE: u8>(value: f64) -> f64 {
     }
 }
 
-/// f64 to an integer of so many bits, clamped; a NaN gives zero, or the top bit for 64-bit results (as hardware does).
+/// To an integer of so many bits, clamped. A NaN gives zero, but the top bit alone when the source is an f64 or the
+/// result has 64 bits.
 #[inline(always)]
-fn clamp_to<const BITS: u32, const SIGNED: bool>(value: f64) -> u64 {
+fn clamp_to<const BITS: u32, const SIGNED: bool>(value: f64, double: bool) -> u64 {
     if value.is_nan() {
-        return if BITS == 64 { 1 << 63 } else { 0 };
+        return match (BITS == 64 || double, SIGNED) {
+            (false, _) => 0,
+            (true, false) => 1 << (BITS - 1),
+            (true, true) => (-1i64 << (BITS - 1)) as u64,
+        };
     }
     if SIGNED {
         let integer = value as i64;
@@ -60,16 +67,16 @@ fn clamp_to<const BITS: u32, const SIGNED: bool>(value: f64) -> u64 {
 
 /// A conversion from `$from` (a closure from the lane to f64) to an integer type.
 macro_rules! float_to_integer {
-    ($d:expr, $mode:expr, $S:ident, $from:expr) => {
+    ($d:expr, $mode:expr, $S:ident, $double:literal, $from:expr) => {
         by_mode!($mode, M => match $d {
-            Type::U8 => unary(|a: $S| clamp_to::<8, false>(integral::<M>($from(a))) as u32),
-            Type::S8 => unary(|a: $S| clamp_to::<8, true>(integral::<M>($from(a))) as u32),
-            Type::U16 => unary(|a: $S| clamp_to::<16, false>(integral::<M>($from(a))) as u32),
-            Type::S16 => unary(|a: $S| clamp_to::<16, true>(integral::<M>($from(a))) as u32),
-            Type::U32 => unary(|a: $S| clamp_to::<32, false>(integral::<M>($from(a))) as u32),
-            Type::S32 => unary(|a: $S| clamp_to::<32, true>(integral::<M>($from(a))) as u32),
-            Type::U64 => unary(|a: $S| clamp_to::<64, false>(integral::<M>($from(a)))),
-            _ => unary(|a: $S| clamp_to::<64, true>(integral::<M>($from(a)))),
+            Type::U8 => unary(|a: $S| clamp_to::<8, false>(integral::<M>($from(a)), $double) as u32),
+            Type::S8 => unary(|a: $S| clamp_to::<8, true>(integral::<M>($from(a)), $double) as u32),
+            Type::U16 => unary(|a: $S| clamp_to::<16, false>(integral::<M>($from(a)), $double) as u32),
+            Type::S16 => unary(|a: $S| clamp_to::<16, true>(integral::<M>($from(a)), $double) as u32),
+            Type::U32 => unary(|a: $S| clamp_to::<32, false>(integral::<M>($from(a)), $double) as u32),
+            Type::S32 => unary(|a: $S| clamp_to::<32, true>(integral::<M>($from(a)), $double) as u32),
+            Type::U64 => unary(|a: $S| clamp_to::<64, false>(integral::<M>($from(a)), $double)),
+            _ => unary(|a: $S| clamp_to::<64, true>(integral::<M>($from(a)), $double)),
         })
     };
 }
@@ -149,6 +156,28 @@ fn narrowed<const MODE: u8>(value: f64, format: Format, relu: bool, finite: bool
 #[inline(always)]
 fn f(value: f32) -> f64 {
     f64::from(value)
+}
+
+/// f64 to f32; a NaN keeps its sign and the upper bits of its payload.
+#[inline(always)]
+fn single<const MODE: u8>(value: f64) -> f32 {
+    let bits = value.to_bits();
+    let nan = (bits >> 32) as u32 & 0x8000_0000 | 0x7fc0_0000 | (bits >> 29) as u32 & 0x003f_ffff;
+    if value.is_nan() { f32::from_bits(nan) } else { to_f32::<MODE>(value) }
+}
+
+/// The NaN that a conversion from f32 or a half gives.
+#[inline(always)]
+fn canonical<T>(_: T) -> u32 {
+    u32::from(HALF_NAN)
+}
+
+/// The NaN that a conversion from f64 to a half with so many bits of fraction gives.
+#[inline(always)]
+fn half_payload<const FRACTION: u32>(value: f64) -> u32 {
+    let bits = value.to_bits();
+    let fraction = (bits >> (52 - FRACTION)) as u32 & ((1 << FRACTION) - 1) | 1 << (FRACTION - 1);
+    (bits >> 48) as u32 & 0x8000 | 0x7fff & !((1 << FRACTION) - 1) | fraction
 }
 
 /// e4m3 or e5m2 to f64, exactly.
@@ -232,7 +261,14 @@ impl<'m> Decoder<'_, 'm> {
                     ($mode:ident, $relu:literal, $finite:literal) => {
                         unary(|a: f32| {
                             if a.is_nan() {
-                                return F32_NAN;
+                                // To nearest with ties away nothing tells NaNs from numbers: their bits are cut, and
+                                // the step from infinity to the greatest number is taken from them too.
+                                let cut = a.to_bits() & !0x1fff;
+                                return match ($mode == AWAY, $finite) {
+                                    (false, _) => 0x7fff_e000,
+                                    (true, false) => cut,
+                                    (true, true) => cut - 0x2000,
+                                };
                             }
                             narrowed::<$mode>(f(a), TF32, $relu, $finite, 0) << 13
                         })
@@ -262,7 +298,14 @@ impl<'m> Decoder<'_, 'm> {
         } else if is_integer(d) {
             Some(to_integer(d, s, flags).ok_or_else(bad)?)
         } else if is_integer(s) {
-            from_integer(d, s, flags)
+            let alu = from_integer(d, s, flags).ok_or_else(bad)?;
+            if flags.sat {
+                self.alu(Class::Conversion, alu, slots);
+                let clamp = saturated(d).ok_or_else(bad)?;
+                self.hidden(Class::Conversion, clamp, Slots { a: slots.d, b: slots.d, ..slots });
+                return Ok(());
+            }
+            Some(alu)
         } else {
             float_to_float(d, s, flags)
         };
@@ -354,9 +397,34 @@ impl<'m> Decoder<'_, 'm> {
         self.mixed(i, Class::Conversion, Type::B16, &[Type::F32, Type::F32], Some(alu))
     }
 
+    /// `cvt.pack.sat.u4.s32.b32 d, a, b, c` and its kin.
+    fn convert_pack_small(
+        &mut self,
+        i: &'m Instruction,
+        mut words: Words<'_>,
+        sat: bool,
+        small: usize,
+    ) -> Result<(), Unsupported> {
+        let types = (words.ty()?, words.ty()?);
+        words.finish()?;
+        if !sat || types != (Type::S32, Type::B32) {
+            return Err(unsupported(i, "this packing"));
+        }
+        let alu = match small {
+            0 => ternary(packed::<4, false>),
+            1 => ternary(packed::<4, true>),
+            2 => ternary(packed::<2, false>),
+            _ => ternary(packed::<2, true>),
+        };
+        self.mixed(i, Class::Conversion, Type::B32, &[Type::S32, Type::S32, Type::B32], Some(alu))
+    }
+
     /// `cvt.pack.sat.u8.s32.b32 d, a, b, c` and `cvt.pack.sat.u16.s32 d, a, b`.
     fn convert_pack(&mut self, i: &'m Instruction, mut words: Words<'_>) -> Result<(), Unsupported> {
         let sat = words.take("sat");
+        if let Some(small) = words.take_one(&["u4", "s4", "u2", "s2"]) {
+            return self.convert_pack_small(i, words, sat, small);
+        }
         let (d, s) = (words.ty()?, words.ty()?);
         let with_c = words.another_type().is_some();
         words.finish()?;
@@ -395,6 +463,13 @@ impl<'m> Decoder<'_, 'm> {
     }
 }
 
+/// `cvt.pack` to fields of 2 or 4 bits: `c` moves up by two of them.
+fn packed<const BITS: u32, const SIGNED: bool>(a: i32, b: i32, c: u32) -> u32 {
+    let (low, high) = if SIGNED { (-(1 << (BITS - 1)), (1 << (BITS - 1)) - 1) } else { (0, (1 << BITS) - 1) };
+    let field = |value: i32| value.clamp(low, high) as u32 & ((1 << BITS) - 1);
+    c << (2 * BITS) | field(a) << BITS | field(b)
+}
+
 /// Two halves to two 8-bit floats.
 fn eights<const E5: bool>(_: fn(u16) -> f64, relu: bool) -> AluFn {
     macro_rules! pair {
@@ -431,20 +506,17 @@ fn eights_from_brain(e5: bool, relu: bool) -> AluFn {
 fn to_integer(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
     let mode = flags.integer_mode.or(flags.mode)?;
     Some(match s {
-        Type::F32 if flags.ftz => float_to_integer!(d, mode, f32, |a| f(flush::<true>(a))),
-        Type::F32 => float_to_integer!(d, mode, f32, f),
-        Type::F64 => float_to_integer!(d, mode, f64, |a: f64| a),
-        Type::F16 => float_to_integer!(d, mode, u16, f16_to_f64),
-        Type::BF16 => float_to_integer!(d, mode, u16, bf16_to_f64),
+        Type::F32 if flags.ftz => float_to_integer!(d, mode, f32, false, |a| f(flush::<true>(a))),
+        Type::F32 => float_to_integer!(d, mode, f32, false, f),
+        Type::F64 => float_to_integer!(d, mode, f64, true, |a: f64| a),
+        Type::F16 => float_to_integer!(d, mode, u16, false, f16_to_f64),
+        Type::BF16 => float_to_integer!(d, mode, u16, false, bf16_to_f64),
         _ => return None,
     })
 }
 
 fn from_integer(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
     let mode = flags.mode?;
-    if flags.sat {
-        return None;
-    }
     match (d, s, mode) {
         (Type::F32, Type::U32, NEAREST) => return Some(lanes::unary(|a: u32| a as f32)),
         (Type::F32, Type::S32, NEAREST) => return Some(lanes::unary(|a: i32| a as f32)),
@@ -465,6 +537,18 @@ fn from_integer(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
     }
 }
 
+/// What `.sat` does to the float that an integer became.
+fn saturated(d: Type) -> Option<AluFn> {
+    Some(match d {
+        Type::F32 => unary(finish::<false, true>),
+        Type::F64 => unary(saturate),
+        Type::F16 => {
+            unary(|a: u16| narrowed::<NEAREST>(saturate(f16_to_f64(a)), F16, false, false, 0) as u16)
+        }
+        _ => return None,
+    })
+}
+
 #[inline(always)]
 fn saturate(value: f64) -> f64 {
     if value > 0.0 { value.min(1.0) } else { 0.0 }
@@ -476,7 +560,7 @@ fn float_to_float(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
     match (d, s) {
         (Type::F32, Type::F32) => Some(match (integer_mode, ftz, sat) {
             (None, false, false) => lanes::unary(|a: f32| a),
-            (None, true, false) => unary(|a: f32| flush::<true>(a)),
+            (None, true, false) => unary(|a: f32| finish::<true, false>(a)),
             (None, false, true) => unary(|a: f32| finish::<false, true>(a)),
             (None, true, true) => unary(|a: f32| finish::<true, true>(a)),
             (Some(mode), false, false) => {
@@ -485,41 +569,41 @@ fn float_to_float(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
             (Some(mode), true, false) => {
                 by_mode!(mode, M => unary(|a: f32| finish::<true, false>(integral::<M>(f(flush::<true>(a))) as f32)))
             }
-            (Some(mode), _, true) => {
+            (Some(mode), false, true) => {
                 by_mode!(mode, M => unary(|a: f32| finish::<false, true>(integral::<M>(f(a)) as f32)))
+            }
+            (Some(mode), true, true) => {
+                by_mode!(mode, M => unary(|a: f32| finish::<true, true>(integral::<M>(f(flush::<true>(a))) as f32)))
             }
         }),
         (Type::F64, Type::F64) => Some(match (integer_mode, sat) {
             (None, false) => unary(|a: f64| a),
             (None, true) => unary(saturate),
-            (Some(mode), false) => by_mode!(mode, M => unary(|a: f64| integral::<M>(a))),
+            (Some(mode), false) => by_mode!(mode, M => unary(|a: f64| keep1(integral::<M>(a), a))),
             (Some(mode), true) => by_mode!(mode, M => unary(|a: f64| saturate(integral::<M>(a)))),
         }),
         (Type::F16, Type::F16) => Some(match integer_mode {
             None if sat => {
                 unary(|a: u16| narrowed::<NEAREST>(saturate(f16_to_f64(a)), F16, false, false, 0) as u16)
             }
-            None => unary(|a: u16| a),
+            None => unary(|a: u16| known::<false>(a, a)),
+            Some(mode) if sat => by_mode!(mode, M => unary(|a: u16| {
+                narrowed::<NEAREST>(saturate(integral::<M>(f16_to_f64(a))), F16, false, false, 0) as u16
+            })),
             Some(mode) => by_mode!(mode, M => unary(|a: u16| {
                 narrowed::<NEAREST>(integral::<M>(f16_to_f64(a)), F16, false, false, u32::from(HALF_NAN)) as u16
             })),
         }),
         (Type::BF16, Type::BF16) => Some(match integer_mode {
-            None => unary(|a: u16| a),
+            None => unary(|a: u16| known::<true>(a, a)),
             Some(mode) => by_mode!(mode, M => unary(|a: u16| {
                 narrowed::<NEAREST>(integral::<M>(bf16_to_f64(a)), BF16, false, false, u32::from(HALF_NAN)) as u16
             })),
         }),
         (Type::F32, Type::F64) => Some(match (ftz, sat) {
-            (false, false) if narrow_mode == NEAREST => {
-                lanes::unary(|a: f64| finish::<false, false>(a as f32))
-            }
-            (false, false) => {
-                by_mode!(narrow_mode, M => unary(|a: f64| finish::<false, false>(to_f32::<M>(a))))
-            }
-            (true, false) => {
-                by_mode!(narrow_mode, M => unary(|a: f64| finish::<true, false>(to_f32::<M>(a))))
-            }
+            (false, false) if narrow_mode == NEAREST => lanes::unary(|a: f64| single::<NEAREST>(a)),
+            (false, false) => by_mode!(narrow_mode, M => unary(single::<M>)),
+            (true, false) => by_mode!(narrow_mode, M => unary(|a: f64| flush::<true>(single::<M>(a)))),
             (false, true) => {
                 by_mode!(narrow_mode, M => unary(|a: f64| finish::<false, true>(to_f32::<M>(a))))
             }
@@ -527,8 +611,9 @@ fn float_to_float(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
         }),
         (Type::F64, Type::F32) => Some(match (ftz, sat) {
             (false, false) => lanes::unary(f),
-            (true, false) => unary(|a: f32| f(flush::<true>(a))),
-            (_, true) => unary(|a: f32| saturate(f(a))),
+            (true, false) => unary(|a: f32| f(finish::<true, false>(a))),
+            (false, true) => unary(|a: f32| saturate(f(a))),
+            (true, true) => unary(|a: f32| saturate(f(flush::<true>(a)))),
         }),
         (Type::F32, Type::F16) => Some(match (ftz, sat) {
             (_, false) => lanes::unary(f32_from_f16),
@@ -536,9 +621,10 @@ fn float_to_float(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
         }),
         (Type::F32, Type::BF16) => Some(match (ftz, sat) {
             (false, false) => lanes::unary(|a: u16| f32::from_bits(u32::from(a) << 16)),
-            (true, false) => unary(|a: u16| flush::<true>(f32::from_bits(u32::from(a) << 16))),
+            (true, false) => unary(|a: u16| finish::<true, false>(f32::from_bits(u32::from(a) << 16))),
             (_, true) => unary(|a: u16| finish::<false, true>(f32::from_bits(u32::from(a) << 16))),
         }),
+        (Type::F64, Type::F16) if sat => Some(unary(|a: u16| saturate(f16_to_f64(a)))),
         (Type::F64, Type::F16) => Some(unary(f16_to_f64)),
         (Type::F64, Type::BF16) => Some(unary(bf16_to_f64)),
         (Type::BF16, Type::F32) if mode == Some(NEAREST) && !relu && !satfinite && !sat && !ftz => {
@@ -549,10 +635,10 @@ fn float_to_float(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
         }
         (Type::F16 | Type::BF16, Type::F32 | Type::F64 | Type::F16 | Type::BF16) => {
             macro_rules! to {
-                ($S:ident, $from:expr, $format:ident) => {
+                ($S:ident, $from:expr, $format:ident, $nan:expr) => {
                     match (relu, satfinite, sat) {
                         (false, false, false) => by_mode!(narrow_mode, M => unary(|a: $S| {
-                            narrowed::<M>($from(a), $format, false, false, u32::from(HALF_NAN)) as u16
+                            narrowed::<M>($from(a), $format, false, false, $nan(a)) as u16
                         })),
                         (true, false, _) => by_mode!(narrow_mode, M => unary(|a: $S| {
                             narrowed::<M>($from(a), $format, true, false, u32::from(HALF_NAN)) as u16
@@ -570,13 +656,14 @@ fn float_to_float(d: Type, s: Type, flags: Flags) -> Option<AluFn> {
                 };
             }
             Some(match (d, s, ftz) {
-                (Type::F16, Type::F32, false) => to!(f32, f, F16),
-                (Type::F16, Type::F32, true) => to!(f32, |a| f(flush::<true>(a)), F16),
-                (Type::F16, Type::F64, _) => to!(f64, |a: f64| a, F16),
-                (Type::F16, Type::BF16, _) => to!(u16, bf16_to_f64, F16),
-                (Type::BF16, Type::F32, _) => to!(f32, f, BF16),
-                (Type::BF16, Type::F64, _) => to!(f64, |a: f64| a, BF16),
-                (Type::BF16, Type::F16, _) => to!(u16, f16_to_f64, BF16),
+                // `.ftz` does nothing here: no f32 subnormal is more than a rest in f16.
+                (Type::F16, Type::F32, _) => to!(f32, f, F16, canonical),
+                (Type::F16, Type::F64, _) => to!(f64, |a: f64| a, F16, half_payload::<10>),
+                (Type::F16, Type::BF16, _) => to!(u16, bf16_to_f64, F16, canonical),
+                (Type::BF16, Type::F32, false) => to!(f32, f, BF16, canonical),
+                (Type::BF16, Type::F32, true) => to!(f32, |a| f(flush::<true>(a)), BF16, canonical),
+                (Type::BF16, Type::F64, _) => to!(f64, |a: f64| a, BF16, half_payload::<7>),
+                (Type::BF16, Type::F16, _) => to!(u16, f16_to_f64, BF16, canonical),
                 _ => return None,
             })
         }

@@ -7,8 +7,11 @@ use crate::ast::{Instruction, Type};
 use crate::machine::error::Unsupported;
 use crate::machine::lanes::{AluFn, binary, cold, ternary, unary};
 use crate::machine::number::{
-    DOWN, NEAREST, UP, ZERO, add_odd, div_odd, div64, exp2, extremum, extremum64, finish, flush, fma_odd,
-    fma64, log2, sqrt_odd, sqrt64, tanh, to_f32,
+    DOWN, NEAREST, UP, ZERO, add_odd, div_odd, exp2, extremum, extremum64, finish, flush, flush_exact,
+    flush_near, fma_odd, log2, lost, sqrt_odd, tanh, to_f32,
+};
+use crate::machine::number64::{
+    absolute, add64, div64, fma64, keep1, keep2, keep3, mul64, negate, sqrt64, sub64,
 };
 use crate::machine::report::Class;
 
@@ -25,6 +28,39 @@ macro_rules! flags {
             (true, true) => $($make)::+(|$($x: f32),*| {
                 $(let $x = flush::<true>($x);)*
                 finish::<true, true>($body)
+            }),
+        }
+    };
+}
+
+/// As [`flags`], for what can be rounded up to the least normal number: with its exact result, as an f64 rounded to odd,
+/// or to nearest with what that lost.
+macro_rules! inexact_flags {
+    ($ftz:expr, $sat:expr, $($make:ident)::+, |$($x:ident),*| $body:expr, $sum:expr, $error:expr) => {
+        match ($ftz, $sat) {
+            (false, false) => $($make)::+(|$($x: f32),*| finish::<false, false>($body)),
+            (true, false) => $($make)::+(|$($x: f32),*| {
+                $(let $x = flush::<true>($x);)*
+                finish::<true, false>(flush_near($body, $sum, $error))
+            }),
+            (false, true) => $($make)::+(|$($x: f32),*| finish::<false, true>($body)),
+            (true, true) => $($make)::+(|$($x: f32),*| {
+                $(let $x = flush::<true>($x);)*
+                finish::<true, true>(flush_near($body, $sum, $error))
+            }),
+        }
+    };
+    ($mode:ident, $ftz:expr, $sat:expr, $($make:ident)::+, |$($x:ident),*| $body:expr, $exact:expr) => {
+        match ($ftz, $sat) {
+            (false, false) => $($make)::+(|$($x: f32),*| finish::<false, false>($body)),
+            (true, false) => $($make)::+(|$($x: f32),*| {
+                $(let $x = flush::<true>($x);)*
+                finish::<true, false>(flush_exact::<$mode>($body, $exact))
+            }),
+            (false, true) => $($make)::+(|$($x: f32),*| finish::<false, true>($body)),
+            (true, true) => $($make)::+(|$($x: f32),*| {
+                $(let $x = flush::<true>($x);)*
+                finish::<true, true>(flush_exact::<$mode>($body, $exact))
             }),
         }
     };
@@ -71,7 +107,7 @@ fn add_mode<const MODE: u8>(a: f64, b: f64) -> f32 {
 }
 
 #[inline(always)]
-fn fma_mode<const MODE: u8>(a: f64, b: f64, c: f64) -> f32 {
+pub(super) fn fma_mode<const MODE: u8>(a: f64, b: f64, c: f64) -> f32 {
     let product = a * b;
     let sum = fma_odd(a, b, c);
     if MODE == DOWN && sum == 0.0 && (product != 0.0 || product.is_sign_negative() != c.is_sign_negative()) {
@@ -83,6 +119,20 @@ fn fma_mode<const MODE: u8>(a: f64, b: f64, c: f64) -> f32 {
 #[inline(always)]
 fn f(value: f32) -> f64 {
     f64::from(value)
+}
+
+/// `div.approx`: the reciprocal of a divisor beyond 2^126 is zero.
+#[inline(always)]
+fn quotient(a: f32, b: f32) -> f32 {
+    let large = b.abs() > f32::from_bits(0x7e80_0000) && b.abs() < f32::INFINITY;
+    let reciprocal = if b < 0.0 { -0.0 } else { 0.0 };
+    if large { a * reciprocal } else { a / b }
+}
+
+/// Below zero by the bits: the compiler takes a comparison with the root's NaN for one that it may leave out.
+#[inline(always)]
+fn root(a: f32) -> f32 {
+    if a.to_bits() > 0x8000_0000 { f32::NAN } else { a.sqrt() }
 }
 
 /// The reciprocal square root as hardware has it for zeros and negatives.
@@ -116,31 +166,41 @@ impl<'m> Decoder<'_, 'm> {
         let alu: Option<AluFn> = match (opcode, i.operands.len()) {
             ("add", 3) if rounded == NEAREST => Some(flags!(ftz, sat, binary, |a, b| a + b)),
             ("sub", 3) if rounded == NEAREST => Some(flags!(ftz, sat, binary, |a, b| a - b)),
-            ("mul", 3) if rounded == NEAREST => Some(flags!(ftz, sat, binary, |a, b| a * b)),
-            ("fma" | "mad", 4) if rounded == NEAREST => {
-                Some(flags!(ftz, sat, ternary, |a, b, c| a.mul_add(b, c)))
+            ("mul", 3) if rounded == NEAREST => {
+                Some(inexact_flags!(ftz, sat, binary, |a, b| a * b, f(a) * f(b), 0.0))
             }
+            ("fma" | "mad", 4) if rounded == NEAREST => Some(inexact_flags!(
+                ftz,
+                sat,
+                ternary,
+                |a, b, c| a.mul_add(b, c),
+                f(a) * f(b) + f(c),
+                lost(f(a) * f(b), f(c))
+            )),
             ("add", 3) => {
                 Some(by_mode!(rounded, M => flags!(ftz, sat, cold::binary, |a, b| add_mode::<M>(f(a), f(b)))))
             }
             ("sub", 3) => Some(
                 by_mode!(rounded, M => flags!(ftz, sat, cold::binary, |a, b| add_mode::<M>(f(a), f(-b)))),
             ),
-            ("mul", 3) => {
-                Some(by_mode!(rounded, M => flags!(ftz, sat, cold::binary, |a, b| to_f32::<M>(f(a) * f(b)))))
-            }
-            ("fma" | "mad", 4) => Some(
-                by_mode!(rounded, M => flags!(ftz, sat, cold::ternary, |a, b, c| fma_mode::<M>(f(a), f(b), f(c)))),
+            ("mul", 3) => Some(
+                by_mode!(rounded, M => inexact_flags!(M, ftz, sat, cold::binary, |a, b| to_f32::<M>(f(a) * f(b)), f(a) * f(b))),
             ),
-            ("div", 3) if rounded == NEAREST => Some(flags!(ftz, false, binary, |a, b| a / b)),
+            ("fma" | "mad", 4) => Some(
+                by_mode!(rounded, M => inexact_flags!(M, ftz, sat, cold::ternary, |a, b, c| fma_mode::<M>(f(a), f(b), f(c)), fma_odd(f(a), f(b), f(c)))),
+            ),
+            ("div", 3) if approx => Some(flags!(ftz, false, binary, |a, b| quotient(a, b))),
+            ("div", 3) if rounded == NEAREST => {
+                Some(inexact_flags!(ftz, false, binary, |a, b| a / b, f(a) / f(b), 0.0))
+            }
             ("div", 3) => Some(
-                by_mode!(rounded, M => flags!(ftz, false, cold::binary, |a, b| to_f32::<M>(div_odd(f(a), f(b))))),
+                by_mode!(rounded, M => inexact_flags!(M, ftz, false, cold::binary, |a, b| to_f32::<M>(div_odd(f(a), f(b))), div_odd(f(a), f(b)))),
             ),
             ("rcp", 2) if rounded == NEAREST => Some(flags!(ftz, false, unary, |a| 1.0 / a)),
             ("rcp", 2) => Some(
                 by_mode!(rounded, M => flags!(ftz, false, cold::unary, |a| to_f32::<M>(div_odd(1.0, f(a))))),
             ),
-            ("sqrt", 2) if rounded == NEAREST => Some(flags!(ftz, false, unary, |a| a.sqrt())),
+            ("sqrt", 2) if rounded == NEAREST => Some(flags!(ftz, false, unary, |a| root(a))),
             ("sqrt", 2) => {
                 Some(by_mode!(rounded, M => flags!(ftz, false, cold::unary, |a| to_f32::<M>(sqrt_odd(f(a))))))
             }
@@ -216,30 +276,25 @@ impl<'m> Decoder<'_, 'm> {
         ftz: bool,
     ) -> Result<(), Unsupported> {
         let alu: Option<AluFn> = match (opcode, i.operands.len()) {
-            ("add", 3) if mode == NEAREST => Some(binary(|a: f64, b: f64| a + b)),
-            ("sub", 3) if mode == NEAREST => Some(binary(|a: f64, b: f64| a - b)),
-            ("mul", 3) if mode == NEAREST => Some(binary(|a: f64, b: f64| a * b)),
+            ("add", 3) if mode == NEAREST => Some(binary(|a: f64, b: f64| keep2(a + b, a, b))),
+            ("sub", 3) if mode == NEAREST => Some(binary(|a: f64, b: f64| keep2(a - b, a, b))),
+            ("mul", 3) if mode == NEAREST => Some(binary(|a: f64, b: f64| keep2(a * b, a, b))),
             ("fma" | "mad", 4) if mode == NEAREST => {
-                Some(ternary(|a: f64, b: f64, c: f64| fma64::<NEAREST>(a, b, c)))
+                Some(ternary(|a: f64, b: f64, c: f64| keep3(a.mul_add(b, c), a, b, c)))
             }
-            ("add", 3) => Some(by_mode!(mode, M => cold::binary(|a: f64, b: f64| fma64::<M>(a, 1.0, b)))),
-            ("sub", 3) => Some(by_mode!(mode, M => cold::binary(|a: f64, b: f64| fma64::<M>(a, 1.0, -b)))),
-            ("mul", 3) => Some(by_mode!(mode, M => cold::binary(|a: f64, b: f64| {
-                let product = a * b;
-                if product == 0.0 && (a == 0.0 || b == 0.0) { product } else { fma64::<M>(a, b, 0.0) }
-            }))),
-            ("fma" | "mad", 4) => {
-                Some(by_mode!(mode, M => cold::ternary(|a: f64, b: f64, c: f64| fma64::<M>(a, b, c))))
-            }
-            ("div", 3) => Some(by_mode!(mode, M => cold::binary(|a: f64, b: f64| div64::<M>(a, b)))),
+            ("add", 3) => Some(by_mode!(mode, M => cold::binary(add64::<M>))),
+            ("sub", 3) => Some(by_mode!(mode, M => cold::binary(sub64::<M>))),
+            ("mul", 3) => Some(by_mode!(mode, M => cold::binary(mul64::<M>))),
+            ("fma" | "mad", 4) => Some(by_mode!(mode, M => cold::ternary(fma64::<M>))),
+            ("div", 3) => Some(by_mode!(mode, M => cold::binary(div64::<M>))),
             // `rcp.approx.ftz.f64` and `rsqrt.approx.ftz.f64` give a result of 20 bits of fraction, flushed.
             ("rcp", 2) if approx && ftz => Some(cold::unary(|a: f64| coarse(1.0 / coarse(a)))),
             ("rsqrt", 2) if approx && ftz => Some(cold::unary(|a: f64| coarse(rsqrt(coarse(a))))),
             ("rcp", 2) => Some(by_mode!(mode, M => cold::unary(|a: f64| div64::<M>(1.0, a)))),
-            ("sqrt", 2) => Some(by_mode!(mode, M => cold::unary(|a: f64| sqrt64::<M>(a)))),
-            ("rsqrt", 2) => Some(unary(rsqrt)),
-            ("abs", 2) => Some(unary(|a: f64| a.abs())),
-            ("neg", 2) => Some(unary(|a: f64| -a)),
+            ("sqrt", 2) => Some(by_mode!(mode, M => cold::unary(sqrt64::<M>))),
+            ("rsqrt", 2) => Some(unary(|a: f64| keep1(rsqrt(a), a))),
+            ("abs", 2) => Some(unary(absolute)),
+            ("neg", 2) => Some(unary(negate)),
             ("copysign", 3) => copysign(Type::F64),
             ("min", 3) if nan => Some(cold::binary(extremum64::<false, true>)),
             ("min", 3) => Some(cold::binary(extremum64::<false, false>)),
@@ -254,12 +309,12 @@ impl<'m> Decoder<'_, 'm> {
 /// The upper word of an f64, subnormals flushed: what the coarse f64 approximations read and give.
 #[inline(always)]
 fn coarse(value: f64) -> f64 {
-    let bits = value.to_bits();
+    let bits = value.to_bits() & !0xffff_ffff;
     if bits >> 52 & 0x7ff == 0 {
         f64::from_bits(bits & 1 << 63)
-    } else if value.is_nan() {
+    } else if f64::from_bits(bits).is_nan() {
         f64::from_bits(0x7fff_ffff_0000_0000)
     } else {
-        f64::from_bits(bits & !0xffff_ffff)
+        f64::from_bits(bits)
     }
 }

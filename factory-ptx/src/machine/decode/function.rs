@@ -333,6 +333,7 @@ impl<'p, 'm> Decoder<'p, 'm> {
                 .0,
         );
         self.code.texts.push(self.current.map(ToString::to_string).unwrap_or_default());
+        self.code.moves.push(self.current.is_some_and(|instruction| instruction.opcode == "mov"));
         self.code.insts.push(inst);
     }
 

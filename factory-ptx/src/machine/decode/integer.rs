@@ -90,16 +90,23 @@ fn doubled(ty: Type) -> Option<Type> {
     })
 }
 
-/// The absolute difference of two bytes.
-#[inline(always)]
-fn byte_difference(a: u32, b: u32, index: u32) -> u32 {
-    u32::from(((a >> (8 * index)) as u8).abs_diff((b >> (8 * index)) as u8))
-}
-
 /// Sign-extends the low 24 bits.
 #[inline(always)]
 fn low24(value: i32) -> i64 {
     i64::from(value << 8 >> 8)
+}
+
+/// How many sources an instruction has whose operands are of one type. A text may give it others: what it runs reads
+/// exactly these.
+fn sources_of(i: &Instruction) -> usize {
+    match i.opcode.as_str() {
+        "abs" | "neg" | "not" | "cnot" | "popc" | "clz" | "brev" | "bfind" | "rcp" | "sqrt" | "rsqrt"
+        | "ex2" | "lg2" | "sin" | "cos" | "tanh" => 1,
+        "mad" | "madc" | "mad24" | "fma" | "sad" | "prmt" => 3,
+        // Those of f32 take three sources too, and their decoder counts them.
+        "min" | "max" => i.operands.len().saturating_sub(1).clamp(2, 3),
+        _ => 2,
+    }
 }
 
 impl<'m> Decoder<'_, 'm> {
@@ -111,7 +118,7 @@ impl<'m> Decoder<'_, 'm> {
         ty: Type,
         alu: Option<AluFn>,
     ) -> Result<(), Unsupported> {
-        let sources = vec![ty; i.operands.len().saturating_sub(1)];
+        let sources = vec![ty; sources_of(i)];
         self.mixed(i, class, ty, &sources, alu)
     }
 
@@ -198,11 +205,11 @@ impl<'m> Decoder<'_, 'm> {
             "div" | "rem" => {
                 let ty = words.ty()?;
                 words.finish()?;
-                // Division by zero is undefined in PTX: hardware gives all ones (and the dividend as remainder).
+                // Division by zero is undefined in PTX: an H200 gives all ones, for the remainder too.
                 let alu = if opcode == "div" {
                     by_int!(ty, T => cold::binary(|a: T, b: T| if b == 0 { !0 } else { a.wrapping_div(b) }))
                 } else {
-                    by_int!(ty, T => cold::binary(|a: T, b: T| if b == 0 { a } else { a.wrapping_rem(b) }))
+                    by_int!(ty, T => cold::binary(|a: T, b: T| if b == 0 { !0 } else { a.wrapping_rem(b) }))
                 };
                 self.same(i, class, ty, alu)
             }
@@ -249,21 +256,6 @@ impl<'m> Decoder<'_, 'm> {
                 self.same(i, class, ty, alu)
             }
             "dp4a" | "dp2a" => self.dot(i, words),
-            "vabsdiff4" => {
-                let add = words.take("add");
-                let types = [words.ty()?, words.ty()?, words.ty()?];
-                words.finish()?;
-                let alu = match (types == [Type::U32; 3], add) {
-                    (true, true) => Some(ternary(|a: u32, b: u32, c: u32| {
-                        (0..4).fold(c, |sum, index| sum.wrapping_add(byte_difference(a, b, index)))
-                    })),
-                    (true, false) => Some(ternary(|a: u32, b: u32, _: u32| {
-                        (0..4).fold(0, |all, index| all | byte_difference(a, b, index) << (8 * index))
-                    })),
-                    _ => None,
-                };
-                self.same(i, class, Type::U32, alu)
-            }
             _ => Err(unsupported(i, "this integer operation")),
         }
     }

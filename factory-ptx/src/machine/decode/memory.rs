@@ -4,6 +4,7 @@ use super::function::{Decoder, rows};
 use super::words::{Words, unsupported};
 use crate::ast::{AddressBase, Instruction, Operand, Type};
 use crate::machine::error::Unsupported;
+use crate::machine::inst::mbarrier::Scope;
 use crate::machine::inst::{Access, Atomic, AtomicOp, AtomicType, CopyAsync, Element, Kind, Space};
 use crate::machine::lanes::{NONE, Slots, binary, unary};
 use crate::machine::report::Class;
@@ -35,13 +36,28 @@ pub(super) fn cache_words(words: &mut Words<'_>) {
     });
 }
 
-/// Takes `.weak`, `.volatile`, `.relaxed`, … and the scope: `(strong, fences)`.
-fn ordering(words: &mut Words<'_>) -> (bool, bool) {
-    let strong = words.take_one(&["relaxed", "volatile", "mmio"]).is_some();
-    let fences = words.take_one(&["acquire", "release", "acq_rel"]).is_some();
+/// What an access orders.
+pub(super) struct Ordering {
+    pub(super) strong: bool,
+    pub(super) acquire: bool,
+    pub(super) release: bool,
+    pub(super) scope: Scope,
+}
+
+/// Takes `.weak`, `.volatile`, `.relaxed`, … and the scope.
+pub(super) fn ordering(words: &mut Words<'_>) -> Ordering {
+    let volatile = words.take_one(&["volatile", "mmio"]).is_some();
+    let strong = words.take("relaxed") || volatile;
+    let order = words.take_one(&["acquire", "release", "acq_rel"]);
     let _ = words.take("weak");
-    let _ = words.take_one(&["cta", "cluster", "gpu", "sys"]);
-    (strong || fences, fences)
+    // A volatile access is a relaxed one with system scope; atomics without a scope have that of the device.
+    let scope = super::mbarrier::scope(words).unwrap_or(if volatile { Scope::System } else { Scope::Gpu });
+    Ordering {
+        strong: strong || order.is_some(),
+        acquire: matches!(order, Some(0 | 2)),
+        release: matches!(order, Some(1 | 2)),
+        scope,
+    }
 }
 
 impl<'m> Decoder<'_, 'm> {
@@ -49,8 +65,8 @@ impl<'m> Decoder<'_, 'm> {
     pub(super) fn load_store(&mut self, i: &'m Instruction) -> Result<(), Unsupported> {
         let mut words = Words::new(i);
         let load = i.opcode != "st";
-        let (strong, fences) = ordering(&mut words);
-        let space = space(&mut words);
+        let Ordering { strong, acquire, release, scope } = ordering(&mut words);
+        let space = self::space(&mut words);
         cache_words(&mut words);
         let hint = words.take("unified");
         if hint {
@@ -91,7 +107,9 @@ impl<'m> Decoder<'_, 'm> {
             half,
             elements,
             strong,
-            fences,
+            scope,
+            acquire,
+            release,
         });
         let class = match (space, load) {
             (Space::Shared | Space::SharedCluster, true) => Class::SharedLoad,
@@ -206,8 +224,8 @@ impl<'m> Decoder<'_, 'm> {
         if words.take("async") {
             return Err(unsupported(i, "asynchronous reductions"));
         }
-        let (_, fences) = ordering(&mut words);
-        let space = space(&mut words);
+        let Ordering { acquire, release, scope, .. } = ordering(&mut words);
+        let space = self::space(&mut words);
         cache_words(&mut words);
         let _ = words.take("noftz");
         let op = match words.take_one(&["exch", "cas", "and", "or", "xor", "add", "inc", "dec", "min", "max"])
@@ -289,7 +307,8 @@ impl<'m> Decoder<'_, 'm> {
         } else {
             None
         };
-        let atomic = Atomic { op, ty: atomic, space, address, results, operands, third, fences };
+        let atomic =
+            Atomic { op, ty: atomic, space, address, results, operands, third, scope, acquire, release };
         self.emit(Class::Atomic, Kind::Atomic(Box::new(atomic)), NO_SLOTS);
         Ok(())
     }

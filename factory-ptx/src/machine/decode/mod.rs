@@ -2,6 +2,8 @@
 //! function's statements that resolves every name.
 
 mod bits;
+mod blackwell;
+mod bulk;
 mod collective;
 mod compare;
 mod control;
@@ -10,9 +12,16 @@ mod float;
 mod function;
 mod half;
 mod integer;
+mod launch_control;
+mod matrix;
+mod mbarrier;
 mod memory;
 mod moves;
 mod resize;
+mod tcgen05;
+mod video;
+mod wgmma;
+mod wmma;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -146,6 +155,14 @@ pub(crate) struct Code {
     pub(crate) debug: Vec<u32>,
     /// Text of each instruction.
     pub(crate) texts: Vec<String>,
+    /// Registers that `wgmma` instructions name, as runs of rows.
+    pub(crate) product_rows: Vec<(u32, u32)>,
+    /// How many `wgmma.mma_async` there are.
+    pub(crate) products: usize,
+    /// Which instructions come from a `mov`.
+    pub(crate) moves: Vec<bool>,
+    /// Slots that instructions other than `mov` and `wgmma` write, in functions with `wgmma`.
+    pub(crate) computed: std::collections::HashSet<u32>,
 }
 
 /// A decoded function.
@@ -307,7 +324,11 @@ pub(crate) fn decode(
                 formals.push(decoder.formal(variable)?);
             }
         }
+        let products = decoder.code.products;
         decoder.body(function.body.as_deref().unwrap_or_default())?;
+        if decoder.code.products != products {
+            wgmma::note_computed(decoder.code, start as usize);
+        }
         decoded.push(Decoded {
             name: function.name.clone(),
             start,

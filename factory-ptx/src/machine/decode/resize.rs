@@ -84,6 +84,29 @@ fn saturating(d: Type, s: Type, register: Register) -> Option<AluFn> {
             }
         }};
     }
+    // The source's low byte: its register has more.
+    macro_rules! from_byte {
+        ($S:ident, $value:expr) => {{
+            macro_rules! byte {
+                ($T:ident) => {
+                    if wide {
+                        unary(|a: $S| $value(a).clamp($T::MIN as i128, $T::MAX as i128) as i64)
+                    } else if word {
+                        unary(|a: $S| $value(a).clamp($T::MIN as i128, $T::MAX as i128) as u16)
+                    } else {
+                        unary(|a: $S| $value(a).clamp($T::MIN as i128, $T::MAX as i128) as i32)
+                    }
+                };
+            }
+            match d {
+                Type::U8 => byte!(u8),
+                Type::S8 => byte!(i8),
+                Type::U16 => byte!(u16),
+                Type::U32 => byte!(u32),
+                _ => byte!(u64),
+            }
+        }};
+    }
     macro_rules! from {
         ($S:ident) => {
             match d {
@@ -99,6 +122,8 @@ fn saturating(d: Type, s: Type, register: Register) -> Option<AluFn> {
         };
     }
     Some(match s {
+        Type::U8 => from_byte!(u32, |a: u32| i128::from(a as u8)),
+        Type::S8 => from_byte!(u32, |a: u32| i128::from(a as i8)),
         Type::U16 => from!(u16),
         Type::S16 => from!(i16),
         Type::U32 => from!(u32),

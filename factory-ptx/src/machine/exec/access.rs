@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
+use super::check::Touch;
 use super::spot::{Run, Shape, SpotKind, addresses};
 use super::state::Warp;
+use super::sync::Sync;
 use super::{Trouble, Worker};
 use crate::machine::inst::{Access, Element};
 use crate::machine::lanes::{LANES, Lane, NONE};
@@ -131,6 +133,12 @@ unsafe fn write_lanes<const N: usize>(run: &Run, at: usize, value: impl Fn(usize
     }
 }
 
+impl Access {
+    fn sync(&self, reads: bool) -> Sync {
+        Sync { scope: self.scope, reads, writes: !reads, acquire: self.acquire, release: self.release }
+    }
+}
+
 impl Worker<'_> {
     pub(super) fn load(
         &mut self,
@@ -142,9 +150,7 @@ impl Worker<'_> {
         let lanes = addresses(&warp.words[base..], &access.address, active);
         let total = usize::from(access.size) * access.elements.len();
         let mut left = active;
-        if access.fences {
-            self.fence(warp);
-        }
+        let touch = Touch { strong: access.strong.then_some(access.scope), ..Touch::READ };
         while left != 0 {
             let run = self.run_of(warp, access.space, &lanes, left, total)?;
             left &= !run.mask;
@@ -152,9 +158,9 @@ impl Worker<'_> {
             if run.shape == Shape::Uniform {
                 // What one lane may read they all may.
                 let one = Run { mask: 1, shape: Shape::Scattered, ..run };
-                self.check_read(warp, &one, total, &lanes, access.strong)?;
+                self.check_touch(warp, &one, total, &lanes, &touch)?;
             } else {
-                self.check_read(warp, &run, total, &lanes, access.strong)?;
+                self.check_touch(warp, &run, total, &lanes, &touch)?;
             }
             for (index, element) in access.elements.iter().enumerate() {
                 let at = index * usize::from(access.size);
@@ -173,6 +179,10 @@ impl Worker<'_> {
                         self.load_wide(warp, base, &run, at + 8, high);
                     }
                 }
+            }
+            if access.strong {
+                warp.polled = true;
+                self.synchronise(warp, &run, &lanes, &access.sync(true), true)?;
             }
         }
         Ok(())
@@ -231,14 +241,20 @@ impl Worker<'_> {
         let lanes = addresses(&warp.words[base..], &access.address, active);
         let total = usize::from(access.size) * access.elements.len();
         let mut left = active;
-        if access.fences {
-            self.fence(warp);
-        }
         while left != 0 {
             let run = self.run_of(warp, access.space, &lanes, left, total)?;
             left &= !run.mask;
             self.count_access(&run, total, true);
-            self.check_write(warp, &run, total, &lanes, access.strong)?;
+            let touch = Touch {
+                strong: access.strong.then_some(access.scope),
+                value: Some((&warp.words[base..], access)),
+                ..Touch::WRITE
+            };
+            self.check_touch(warp, &run, total, &lanes, &touch)?;
+            self.changes += u64::from(run.spot.kind != SpotKind::Local);
+            if access.strong {
+                self.synchronise(warp, &run, &lanes, &access.sync(false), false)?;
+            }
             let mut clash = false;
             if run.shape != Shape::Contiguous {
                 let mut last = None;
@@ -248,9 +264,6 @@ impl Worker<'_> {
                         last = Some(run.offsets[lane] + total);
                     }
                 }
-            }
-            if self.tags_global && matches!(run.spot.kind, SpotKind::Global(_)) && !access.strong {
-                self.check_global_writers(warp, base, &run, access, &lanes)?;
             }
             for (index, element) in access.elements.iter().enumerate() {
                 let at = index * usize::from(access.size);

@@ -4,17 +4,28 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use super::access::{read_raw, write_raw};
-use super::check::{Touch, WRITTEN};
+use super::check::Touch;
 use super::collective::lanes_of;
-use super::spot::{SpotKind, addresses};
+use super::spot::addresses;
 use super::state::Warp;
+use super::sync::Sync;
 use super::{Trouble, Worker};
 use crate::machine::inst::{Atomic, AtomicOp, AtomicType, Element};
 use crate::machine::lanes::{LANES, NONE};
-use crate::machine::number::{HALF_NAN, NEAREST, add_odd, extremum, half_from_f64, half_to_f64};
+use crate::machine::number::{HALF_NAN, NEAREST, add_odd, extremum, flush, half_from_f64, half_to_f64};
+use crate::machine::number64::keep2;
 
 /// Serialises 128-bit atomics, for which there is no host instruction that can be relied on.
 static WIDE: Mutex<()> = Mutex::new(());
+
+/// Which NaN an f64 sum keeps, as an H200 does it.
+#[derive(Clone, Copy)]
+enum Nans {
+    /// In shared memory, where `atom` and `red` are loops of `cas`: that in memory, made quiet, before the operand's.
+    Memory,
+    /// In global memory: the operand's before that in memory, with all its bits.
+    Unchanged,
+}
 
 fn half_op<const BRAIN: bool>(op: AtomicOp, a: u16, b: u16) -> u16 {
     let (x, y) = (half_to_f64::<BRAIN>(a), half_to_f64::<BRAIN>(b));
@@ -33,7 +44,12 @@ fn half_op<const BRAIN: bool>(op: AtomicOp, a: u16, b: u16) -> u16 {
 }
 
 /// The new value, from the old one and the operands.
-fn apply(op: AtomicOp, ty: AtomicType, old: u64, b: u64, c: u64) -> u64 {
+pub(super) fn apply(op: AtomicOp, ty: AtomicType, old: u64, b: u64, c: u64) -> u64 {
+    apply_with(op, ty, (false, Nans::Unchanged), old, b, c)
+}
+
+/// As [`apply`], with what f32 and f64 sums of `atom` and `red` do to subnormals and NaNs.
+fn apply_with(op: AtomicOp, ty: AtomicType, (flushes, nans): (bool, Nans), old: u64, b: u64, c: u64) -> u64 {
     match (op, ty) {
         (AtomicOp::Exchange, _) => b,
         (AtomicOp::CompareSwap, _) => {
@@ -61,10 +77,19 @@ fn apply(op: AtomicOp, ty: AtomicType, old: u64, b: u64, c: u64) -> u64 {
             }
         }
         (AtomicOp::Add, AtomicType::F32) => {
-            let sum = f32::from_bits(old as u32) + f32::from_bits(b as u32);
+            let (x, y) = (f32::from_bits(old as u32), f32::from_bits(b as u32));
+            let sum = if flushes { flush::<true>(flush::<true>(x) + flush::<true>(y)) } else { x + y };
             u64::from(if sum.is_nan() { crate::machine::number::F32_NAN } else { sum.to_bits() })
         }
-        (AtomicOp::Add, AtomicType::F64) => (f64::from_bits(old) + f64::from_bits(b)).to_bits(),
+        (AtomicOp::Add, AtomicType::F64) => {
+            let (x, y) = (f64::from_bits(old), f64::from_bits(b));
+            match nans {
+                Nans::Memory => keep2(x + y, y, x).to_bits(),
+                Nans::Unchanged if y.is_nan() => b,
+                Nans::Unchanged if x.is_nan() => old,
+                Nans::Unchanged => (x + y).to_bits(),
+            }
+        }
         (_, AtomicType::F16) => u64::from(half_op::<false>(op, old as u16, b as u16)),
         (_, AtomicType::BF16) => u64::from(half_op::<true>(op, old as u16, b as u16)),
         (_, AtomicType::F16x2) => {
@@ -96,24 +121,25 @@ impl Worker<'_> {
         let lanes = addresses(&warp.words[base..], &atomic.address, active);
         let size = usize::from(atomic.ty.size());
         let total = size * atomic.operands.len();
-        self.cluster.blocks[warp.block].synchronised = true;
-        if atomic.fences {
-            self.fence(warp);
-        }
+        let touch = Touch { reads: true, strong: Some(atomic.scope), ..Touch::WRITE };
+        let sync = Sync {
+            scope: atomic.scope,
+            reads: true,
+            writes: true,
+            acquire: atomic.acquire,
+            release: atomic.release,
+        };
         let mut left = active;
         while left != 0 {
             let run = self.run_of(warp, atomic.space, &lanes, left, total)?;
             left &= !run.mask;
-            self.counters.atomics += u64::from(run.mask.count_ones());
+            self.count_atomic(&run);
             // An atomic reads and writes, and does not race with other atomics.
-            self.check_read(warp, &run, total, &lanes, true)?;
-            self.check_write(warp, &run, total, &lanes, true)?;
-            self.mark(&run, total, WRITTEN);
-            if let SpotKind::Shared(block) = run.spot.kind
-                && self.context.options.checks.races
-            {
-                self.shared_races(warp, block, &run, total, &lanes, Touch::Atomic)?;
-            }
+            self.check_touch(warp, &run, total, &lanes, &touch)?;
+            self.synchronise(warp, &run, &lanes, &sync, false)?;
+            // f32 sums in global memory flush subnormals, those in shared memory do not.
+            let shared = matches!(run.spot.kind, super::spot::SpotKind::Shared(_));
+            let sums = (!shared, if shared { Nans::Memory } else { Nans::Unchanged });
             for lane in lanes_of(run.mask) {
                 for (index, operand) in atomic.operands.iter().enumerate() {
                     // SAFETY: `run_of` gave offsets whose `total` bytes lie inside the spot.
@@ -126,12 +152,16 @@ impl Worker<'_> {
                     }
                     let b = get(words, *operand, lane, size);
                     let c = atomic.third.map_or(0, |third| get(words, third, lane, size));
-                    let old = update(pointer, size, |old| apply(atomic.op, atomic.ty, old, b, c));
+                    let old = update(pointer, size, |old| apply_with(atomic.op, atomic.ty, sums, old, b, c));
+                    let new = apply_with(atomic.op, atomic.ty, sums, old, b, c);
+                    self.changes += u64::from(new != old);
                     if let Some(result) = result {
                         put(words, result, lane, size, old);
                     }
                 }
             }
+            warp.polled = true;
+            self.synchronise(warp, &run, &lanes, &sync, true)?;
         }
         Ok(())
     }
@@ -158,7 +188,7 @@ fn put(words: &mut [u32], element: Element, lane: usize, size: usize, value: u64
 }
 
 /// Replaces the value at a pointer by a function of it, atomically; returns the old one.
-fn update(pointer: *mut u8, size: usize, f: impl Fn(u64) -> u64) -> u64 {
+pub(super) fn update(pointer: *mut u8, size: usize, f: impl Fn(u64) -> u64) -> u64 {
     macro_rules! with {
         ($atomic:ty, $integer:ty) => {{
             // SAFETY: the caller gives a pointer to `size` bytes inside a spot. Spots of writable memory begin at

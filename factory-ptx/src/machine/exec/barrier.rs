@@ -1,5 +1,6 @@
 //! Barriers of blocks and clusters, fences, and what they order.
 
+use super::clock::Clock;
 use super::state::{State, Warp};
 use super::step::Flow;
 use super::{Trouble, Worker, plain_trouble};
@@ -7,33 +8,19 @@ use crate::machine::error::FaultKind;
 use crate::machine::inst::{Barrier, BarrierKind, Inst};
 use crate::machine::lanes::{LANES, Lane, NONE};
 
-/// Takes the later of two times, place by place.
-fn join(into: &mut Vec<u32>, from: &[u32]) {
-    if into.len() < from.len() {
-        into.resize(from.len(), 0);
-    }
-    for (mine, theirs) in into.iter_mut().zip(from) {
-        *mine = (*mine).max(*theirs);
-    }
-}
-
 impl Warp {
     /// Joins what others had seen into what this warp has seen.
-    fn see(&mut self, times: &[u32]) {
-        join(&mut self.seen, times);
-        self.update_seen_all();
+    pub(super) fn see(&mut self, clock: &Clock, warps: u16) {
+        self.clock.join(clock);
+        self.update_seen_all(warps);
     }
 
-    pub(super) fn update_seen_all(&mut self) {
-        let me = self.index as usize;
-        self.seen_all = self
-            .seen
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| *index != me)
-            .map(|(_, seen)| *seen)
-            .min()
-            .unwrap_or(u32::MAX);
+    /// `warps`: of a block.
+    pub(super) fn update_seen_all(&mut self, warps: u16) {
+        let (first, me) = (self.block * usize::from(warps), self.index as usize);
+        let own = self.clock.seen.iter().skip(first).take(usize::from(warps)).enumerate();
+        self.seen_all =
+            own.filter(|(index, _)| *index != me).map(|(_, seen)| *seen).min().unwrap_or(u32::MAX);
     }
 }
 
@@ -90,7 +77,6 @@ impl Worker<'_> {
             }
             _ => 0,
         };
-        let time = self.cluster.time;
         let block = &mut self.cluster.blocks[warp.block];
         let warps = block.warps.len();
         let state = &mut block.barriers[id as usize];
@@ -102,7 +88,7 @@ impl Worker<'_> {
             state.popc = 0;
             state.and = true;
             state.or = false;
-            state.joining.clear();
+            state.joining = Clock::default();
         } else if state.expected != expected {
             let detail =
                 format!("barrier {id} waits for {} threads, this arrival names {expected}", state.expected);
@@ -138,14 +124,15 @@ impl Worker<'_> {
         state.and &= predicate & active == active;
         state.or |= predicate & active != 0;
         state.pc = fragment.pc;
-        warp.seen[warp.index as usize] = time;
-        join(&mut state.joining, &warp.seen);
         let generation = state.generation;
         if state.arrived > expected {
             let detail =
                 format!("{} threads arrive at barrier {id}, which waits for {expected}", state.arrived);
             return Err(plain_trouble(FaultKind::MismatchedBarrier, first, detail));
         }
+        let complete = state.arrived == expected;
+        self.release(warp);
+        self.cluster.blocks[warp.block].barriers[id as usize].joining.join(&warp.clock);
         if !arriving {
             // Lanes that the guard held back go on; those that arrived wait.
             let rest = fragment.mask & !active;
@@ -160,7 +147,7 @@ impl Worker<'_> {
                 });
             }
         }
-        if state.arrived == expected {
+        if complete {
             self.complete_barrier(warp.block, id as usize);
         }
         Ok(if arriving { Flow::Next } else { Flow::Stop })
@@ -173,6 +160,8 @@ impl Worker<'_> {
         state.expected = 0;
         state.generation += 1;
         self.cluster.time += 1;
+        self.cluster.idle = 0;
+        self.changes += 1;
         self.counters.barriers += 1;
     }
 
@@ -187,8 +176,7 @@ impl Worker<'_> {
                         continue;
                     }
                     let (popc, and, or) = state.result;
-                    let joined = state.joined.clone();
-                    warp.see(&joined);
+                    warp.see(&state.joined, self.cluster.warps);
                     let base = warp.frames[fragment.frame as usize].base;
                     let inst = &self.context.kernel.whole.code.insts[fragment.pc as usize];
                     let words = &mut warp.words[base..];
@@ -210,34 +198,106 @@ impl Worker<'_> {
                     warp.fragments[index].pc += 1;
                 }
                 State::Cluster(generation) if self.cluster.generation != generation => {
-                    let joined = vec![self.cluster.joined; warp.seen.len()];
-                    warp.see(&joined);
+                    warp.see(&self.cluster.joined, self.cluster.warps);
                     warp.fragments[index].state = State::Ready;
                     warp.fragments[index].pc += 1;
+                }
+                State::TensorMemory(changes) if self.cluster.tensor_changes != changes => {
+                    warp.fragments[index].state = State::Ready;
+                }
+                State::Products(needed) if self.mates_have_issued(warp, needed) => {
+                    warp.fragments[index].state = State::Ready;
+                }
+                State::Mbarrier { offset, phase } => {
+                    let object = self.cluster.blocks[warp.block].mbarriers.get(&(offset as usize));
+                    if object.is_none_or(|object| object.phase != phase) {
+                        warp.fragments[index].state = State::Ready;
+                    }
                 }
                 _ => {}
             }
         }
     }
 
-    pub(super) fn cluster_arrive(&mut self, warp: &mut Warp, active: u32) -> Result<(), Trouble> {
+    /// Whether all lanes of the warp stand at an aligned instruction; otherwise those that do wait for the rest.
+    pub(super) fn aligned(
+        &mut self,
+        warp: &mut Warp,
+        chosen: usize,
+        active: u32,
+        what: &str,
+    ) -> Result<bool, Trouble> {
+        if warp.live & !active == 0 {
+            return Ok(true);
+        }
+        let fragment = &mut warp.fragments[chosen];
+        if fragment.mask & !active & warp.live != 0 {
+            let lane = (fragment.mask & !active).trailing_zeros();
+            let detail = format!("the guard keeps this lane from {what} that other lanes of its warp reach");
+            return Err(plain_trouble(FaultKind::DivergentBarrier, lane, detail));
+        }
+        fragment.state = State::Warp(warp.live);
+        Ok(false)
+    }
+
+    pub(super) fn cluster_arrive(
+        &mut self,
+        warp: &mut Warp,
+        chosen: usize,
+        active: u32,
+        aligned: bool,
+        relaxed: bool,
+    ) -> Result<Flow, Trouble> {
+        if aligned && !self.aligned(warp, chosen, active, "an aligned cluster barrier")? {
+            return Ok(Flow::Stop);
+        }
         if warp.cluster_arrived & active != 0 {
             let lane = (warp.cluster_arrived & active).trailing_zeros();
             let detail = "it arrives at the cluster barrier twice without a wait";
             return Err(plain_trouble(FaultKind::MismatchedBarrier, lane, detail));
         }
+        if relaxed {
+            // Only what a fence has released goes along.
+            let agent = usize::from(self.agent(warp));
+            warp.clock.see_done(agent, self.cluster.time);
+            self.cluster.time += 1;
+            let (inits, done) = (warp.clock.inits.clone(), warp.clock.done.clone());
+            self.cluster.joining.join(&Clock { inits, done, ..Clock::default() });
+            if let Some(fenced) = &warp.fenced[1] {
+                self.cluster.joining.join(fenced);
+            }
+        } else {
+            self.release(warp);
+            self.cluster.joining.join(&warp.clock);
+        }
         warp.cluster_arrived |= active;
         warp.arrived_generation = self.cluster.generation;
         self.cluster.arrived += active.count_ones();
-        let threads = self.context.launch.block.iter().product::<u32>();
-        if self.cluster.arrived == threads * self.cluster.blocks.len() as u32 {
+        self.complete_cluster_barrier();
+        Ok(Flow::Next)
+    }
+
+    /// Lanes exit: the cluster barrier does not wait for them.
+    pub(super) fn cluster_exit(&mut self, warp: &Warp, exiting: u32) {
+        let waiting = warp.arrived_generation == self.cluster.generation;
+        let arrived = if waiting { warp.cluster_arrived & exiting } else { 0 };
+        self.cluster.departed += arrived.count_ones();
+        self.cluster.expected -= (exiting & !arrived).count_ones();
+        self.complete_cluster_barrier();
+    }
+
+    fn complete_cluster_barrier(&mut self) {
+        if self.cluster.arrived == self.cluster.expected && self.cluster.arrived > 0 {
             self.cluster.arrived = 0;
+            self.cluster.expected -= self.cluster.departed;
+            self.cluster.departed = 0;
+            self.cluster.idle = 0;
+            self.changes += 1;
             self.cluster.generation += 1;
-            self.cluster.joined = self.cluster.time;
+            self.cluster.joined = std::mem::take(&mut self.cluster.joining);
             self.cluster.time += 1;
             self.counters.barriers += self.cluster.blocks.len() as u64;
         }
-        Ok(())
     }
 
     pub(super) fn cluster_wait(
@@ -245,7 +305,11 @@ impl Worker<'_> {
         warp: &mut Warp,
         chosen: usize,
         active: u32,
+        aligned: bool,
     ) -> Result<Flow, Trouble> {
+        if aligned && !self.aligned(warp, chosen, active, "an aligned cluster barrier")? {
+            return Ok(Flow::Stop);
+        }
         if warp.cluster_arrived & active != active {
             let lane = (active & !warp.cluster_arrived).trailing_zeros();
             let detail = "it waits at the cluster barrier without having arrived";
@@ -263,15 +327,21 @@ impl Worker<'_> {
         Ok(Flow::Stop)
     }
 
-    /// A fence publishes what this warp has seen and collects what others of its block have published.
-    pub(super) fn fence(&mut self, warp: &mut Warp) {
-        let time = self.cluster.time;
-        self.cluster.time += 1;
-        let block = &mut self.cluster.blocks[warp.block];
-        block.synchronised = true;
-        warp.seen[warp.index as usize] = time;
-        let collected = block.released.clone();
-        warp.see(&collected);
-        join(&mut block.released, &warp.seen);
+    /// `setmaxnreg`: no effect on values, but wrong counts and lone warps are.
+    pub(super) fn set_registers(
+        &mut self,
+        warp: &mut Warp,
+        chosen: usize,
+        active: u32,
+        count: u32,
+    ) -> Result<Flow, Trouble> {
+        if !self.aligned(warp, chosen, active, "`setmaxnreg`")? {
+            return Ok(Flow::Stop);
+        }
+        if !(24..=256).contains(&count) || !count.is_multiple_of(8) {
+            let detail = format!("{count} registers (a multiple of 8 from 24 to 256)");
+            return Err(plain_trouble(FaultKind::UndefinedOperand, active.trailing_zeros(), detail));
+        }
+        Ok(Flow::Next)
     }
 }

@@ -7,11 +7,14 @@ use super::state::{Block, Warp};
 use super::{Trouble, Worker, trouble};
 use crate::machine::error::FaultKind;
 use crate::machine::inst::Access;
+use crate::machine::inst::mbarrier::Scope;
 use crate::machine::lanes::LANES;
-use crate::machine::memory::{BEFORE, NEVER};
+use crate::machine::memory::NEVER;
 
 /// Shadow of a shared byte that a cp.async will fill.
 pub(super) const PENDING: u8 = 2;
+/// Shadow of a shared byte that belongs to a live mbarrier object.
+pub(super) const OBJECT: u8 = 3;
 /// Shadow of a shared or local byte that was written.
 pub(super) const WRITTEN: u8 = 1;
 
@@ -29,19 +32,6 @@ fn spread(state: u8) -> u64 {
 }
 
 impl Worker<'_> {
-    /// What one lane stores, byte by byte.
-    fn stored(&self, words: &[u32], access: &Access, lane: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(32);
-        for element in &access.elements {
-            for row in 0..usize::from(access.size).div_ceil(4) {
-                let word = words[element.slot as usize + row * LANES + lane];
-                let count = usize::from(access.size).min(4);
-                bytes.extend_from_slice(&word.to_le_bytes()[..count]);
-            }
-        }
-        bytes
-    }
-
     /// After a store whose lanes overlap: every lane must find its own value.
     pub(super) fn check_clash(
         &self,
@@ -58,7 +48,7 @@ impl Worker<'_> {
             if run.mask >> lane & 1 == 0 {
                 continue;
             }
-            for (byte, value) in self.stored(&warp.words[base..], access, lane).into_iter().enumerate() {
+            for (byte, value) in stored(&warp.words[base..], access, lane).into_iter().enumerate() {
                 // SAFETY: the lane's bytes lie inside the spot.
                 let found = unsafe { read_raw::<1>(run.spot.data.add(run.offsets[lane] + byte)) } as u8;
                 if found != value {
@@ -76,73 +66,11 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Before a store to global memory: no other block may have left another value there.
-    pub(super) fn check_global_writers(
-        &self,
-        warp: &Warp,
-        base: usize,
-        run: &Run,
-        access: &Access,
-        lanes: &[u64; LANES],
-    ) -> Result<(), Trouble> {
-        let spot = &run.spot;
-        if spot.shadow.is_null() || self.cluster.blocks[warp.block].synchronised {
-            if !spot.shadow.is_null() {
-                self.mark(run, usize::from(access.size) * access.elements.len(), self.cluster.tag);
-            }
-            return Ok(());
-        }
-        let total = usize::from(access.size) * access.elements.len();
-        if let Some((start, words)) = shadow_words(run, total) {
-            let own = spread(self.cluster.tag);
-            let harmless = (0..words).all(|word| {
-                // SAFETY: the shadow is as long as the data, inside which the run lies.
-                let states = unsafe { read_raw::<8>(start.add(8 * word)) };
-                states == spread(NEVER) || states == spread(BEFORE) || states == own
-            });
-            if harmless {
-                self.mark(run, total, self.cluster.tag);
-                return Ok(());
-            }
-        }
-        for lane in 0..LANES {
-            if run.mask >> lane & 1 == 0 {
-                continue;
-            }
-            for byte in 0..total {
-                // SAFETY: the shadow is as long as the data, inside which the lane's bytes lie.
-                let state = unsafe { read_raw::<1>(spot.shadow.add(run.offsets[lane] + byte)) } as u8;
-                if state == NEVER || state == BEFORE || state == self.cluster.tag {
-                    if byte == 0 && total >= 4 {
-                        // All bytes of an aligned access were most likely written together.
-                        // SAFETY: as above.
-                        let word = unsafe { read_raw::<4>(spot.shadow.add(run.offsets[lane])) } as u32;
-                        if word == u32::from(state) * 0x0101_0101 && total == 4 {
-                            break;
-                        }
-                    }
-                    continue;
-                }
-                let value = self.stored(&warp.words[base..], access, lane)[byte];
-                // SAFETY: as above.
-                let found = unsafe { read_raw::<1>(spot.data.add(run.offsets[lane] + byte)) } as u8;
-                if found != value {
-                    let name = self.spot_name(spot, lanes[lane]);
-                    let detail = "another block stored a different value there, and nothing orders the two";
-                    let at = lanes[lane] + byte as u64;
-                    return Err(trouble(FaultKind::GlobalRace, lane as u32, at, detail).in_buffer(name));
-                }
-            }
-        }
-        self.mark(run, total, self.cluster.tag);
-        Ok(())
-    }
-
     /// Sets the shadow of all lanes' bytes.
     #[inline(always)]
     pub(super) fn mark(&self, run: &Run, total: usize, state: u8) {
         let shadow = run.spot.shadow;
-        if shadow.is_null() {
+        if shadow.is_null() || matches!(run.spot.kind, SpotKind::Global(_)) {
             return;
         }
         let value = spread(state);
@@ -227,6 +155,7 @@ impl Worker<'_> {
         difference == 0
     }
 
+    /// Checks a plain (or, by the machine's own business, strong) read.
     pub(super) fn check_read(
         &mut self,
         warp: &Warp,
@@ -235,53 +164,16 @@ impl Worker<'_> {
         lanes: &[u64; LANES],
         strong: bool,
     ) -> Result<(), Trouble> {
-        let checks = self.context.options.checks;
-        let spot = &run.spot;
-        if spot.shadow.is_null() {
-            return Ok(());
-        }
-        let shared = matches!(spot.kind, SpotKind::Shared(_));
-        let look = checks.uninitialised || (shared && self.any_copies);
-        let own = |worker: &Self| worker.tags_global && worker.all_in_state(run, total, worker.cluster.tag);
-        if look && !self.all_in_state(run, total, WRITTEN) && !own(self) {
-            let never = |state: u8| state == NEVER && checks.uninitialised;
-            let pending = |state: u8| shared && state == PENDING;
-            if let Some((lane, byte, state)) =
-                self.find_state(run, total, |state| never(state) || pending(state))
-            {
-                let name = self.spot_name(spot, lanes[lane]);
-                let (kind, detail) = if pending(state) {
-                    (FaultKind::AsyncNotWaited, "a cp.async to this byte has not been waited for")
-                } else {
-                    (FaultKind::Uninitialised, "nobody wrote this byte")
-                };
-                return Err(trouble(kind, lane as u32, lanes[lane] + byte as u64, detail).in_buffer(name));
-            }
-            if self.tags_global
-                && !strong
-                && matches!(spot.kind, SpotKind::Global(_))
-                && !self.cluster.blocks[warp.block].synchronised
-            {
-                let tag = self.cluster.tag;
-                let other = |state: u8| state != NEVER && state != BEFORE && state != tag;
-                if let Some((lane, byte, _)) = self.find_state(run, total, other) {
-                    let name = self.spot_name(spot, lanes[lane]);
-                    let detail =
-                        "another block wrote this byte in the same launch, and nothing orders the two";
-                    let at = lanes[lane] + byte as u64;
-                    return Err(trouble(FaultKind::GlobalRace, lane as u32, at, detail).in_buffer(name));
-                }
-            }
-        }
-        if let SpotKind::Shared(block) = spot.kind
-            && checks.races
-            && !strong
-        {
-            self.shared_races(warp, block, run, total, lanes, Touch::Read)?;
-        }
-        Ok(())
+        self.check_touch(
+            warp,
+            run,
+            total,
+            lanes,
+            &Touch { strong: strong.then_some(Scope::Gpu), ..Touch::READ },
+        )
     }
 
+    /// Checks a plain (or, by the machine's own business, strong) write.
     pub(super) fn check_write(
         &mut self,
         warp: &Warp,
@@ -290,9 +182,26 @@ impl Worker<'_> {
         lanes: &[u64; LANES],
         strong: bool,
     ) -> Result<(), Trouble> {
-        let checks = self.context.options.checks;
+        self.check_touch(
+            warp,
+            run,
+            total,
+            lanes,
+            &Touch { strong: strong.then_some(Scope::Gpu), ..Touch::WRITE },
+        )
+    }
+
+    /// Checks an access before it happens, and notes it.
+    pub(super) fn check_touch(
+        &mut self,
+        warp: &Warp,
+        run: &Run,
+        total: usize,
+        lanes: &[u64; LANES],
+        touch: &Touch<'_>,
+    ) -> Result<(), Trouble> {
         let spot = &run.spot;
-        if !spot.writable {
+        if touch.writes && !spot.writable {
             let lane = run.mask.trailing_zeros();
             let name = self.spot_name(spot, lanes[lane as usize & 31]);
             let detail = format!("`{name}` may only be read");
@@ -300,25 +209,79 @@ impl Worker<'_> {
                 trouble(FaultKind::WriteToInput, lane, lanes[lane as usize & 31], detail).in_buffer(name)
             );
         }
-        if let SpotKind::Shared(block) = spot.kind {
-            if self.any_copies
-                && !self.all_in_state(run, total, WRITTEN)
-                && let Some((lane, byte, _)) = self.find_state(run, total, |state| state == PENDING)
-            {
-                let name = self.spot_name(spot, lanes[lane]);
-                let detail = "a cp.async to this byte has not been waited for";
-                let at = lanes[lane] + byte as u64;
-                return Err(trouble(FaultKind::AsyncNotWaited, lane as u32, at, detail).in_buffer(name));
+        if spot.shadow.is_null() {
+            return Ok(());
+        }
+        if !self.cluster.flights.is_empty() {
+            self.check_flights(run, total, lanes, touch.writes)?;
+        }
+        match spot.kind {
+            SpotKind::Global(_) => return self.touch_global(warp, run, total, lanes, touch),
+            SpotKind::Shared(block) => {
+                if block != warp.block && self.cluster.blocks[block].is_over() {
+                    let lane = run.mask.trailing_zeros() as usize & 31;
+                    let detail =
+                        format!("block {block} of the cluster has exited: its shared memory is gone");
+                    return Err(trouble(FaultKind::ClusterExited, lane as u32, lanes[lane], detail));
+                }
             }
-            if checks.races && !strong {
-                self.shared_races(warp, block, run, total, lanes, Touch::Write)?;
+            SpotKind::Local | SpotKind::Param => {}
+        }
+        let checks = self.context.options.checks;
+        let shared = matches!(spot.kind, SpotKind::Shared(_));
+        let look = (touch.reads && checks.uninitialised) || (shared && self.any_copies);
+        if look && !self.all_in_state(run, total, WRITTEN) {
+            let bad = |state: u8| {
+                (state == NEVER && touch.reads && checks.uninitialised)
+                    || (shared && matches!(state, PENDING | OBJECT))
+            };
+            if let Some((lane, byte, state)) = self.find_state(run, total, bad) {
+                let (kind, detail) = match state {
+                    NEVER => (FaultKind::Uninitialised, "nobody wrote this byte"),
+                    PENDING => (
+                        FaultKind::AsyncNotWaited,
+                        "an asynchronous write to this byte is in flight and was not waited for",
+                    ),
+                    _ if touch.writes => (FaultKind::MbarrierMisuse, "a live mbarrier object is overwritten"),
+                    _ => (FaultKind::MbarrierMisuse, "a live mbarrier object is read like plain memory"),
+                };
+                let at = lanes[lane] + byte as u64;
+                let name = self.spot_name(spot, at);
+                return Err(trouble(kind, lane as u32, at, detail).in_buffer(name));
             }
         }
-        let tagged = self.tags_global && !strong && matches!(spot.kind, SpotKind::Global(_));
-        if !tagged {
+        if let SpotKind::Shared(block) = spot.kind
+            && checks.races
+        {
+            self.shared_races(warp, block, run, total, lanes, touch)?;
+        }
+        if touch.writes {
             self.mark(run, total, WRITTEN);
         }
         Ok(())
+    }
+
+    /// Who a warp is to the words of a block's shared memory.
+    pub(super) fn who<'w>(&self, warp: &'w Warp, block: usize) -> Who<'w> {
+        let warps = self.cluster.warps;
+        let first = block as u16 * warps;
+        let floor = if block == warp.block {
+            warp.seen_all
+        } else {
+            let times = usize::from(first)..usize::from(first + warps);
+            warp.clock.seen.get(times).and_then(|seen| seen.iter().min().copied()).unwrap_or(0)
+        };
+        Who {
+            agent: self.agent(warp),
+            first,
+            warps,
+            clock: &warp.clock,
+            floor,
+            time: self.cluster.time,
+            diverged: warp.diverged,
+            converged: &warp.converged,
+            async_proxy: false,
+        }
     }
 
     /// Records accesses to shared memory and reports the first that races.
@@ -329,16 +292,11 @@ impl Worker<'_> {
         run: &Run,
         total: usize,
         lanes: &[u64; LANES],
-        touch: Touch,
+        touch: &Touch<'_>,
     ) -> Result<(), Trouble> {
-        let remote = block != warp.block;
-        let who = Who {
-            id: if remote { 32 + self.cluster.blocks[warp.block].rank as u8 } else { warp.index as u8 },
-            seen: &warp.seen,
-            seen_all: if remote { self.cluster.joined } else { warp.seen_all },
-            time: self.cluster.time,
-        };
+        let who = self.who(warp, block);
         let owner: &mut Block = &mut self.cluster.blocks[block];
+        owner.visited |= block != warp.block;
         for lane in 0..LANES {
             if run.mask >> lane & 1 == 0 {
                 continue;
@@ -348,37 +306,87 @@ impl Worker<'_> {
             for word in 0..words {
                 let bytes = if total >= 4 { 0xf } else { (((1u32 << total) - 1) << (offset & 3)) as u8 };
                 let entry = &mut owner.races[offset / 4 + word];
-                let result = match touch {
-                    Touch::Read => entry.read(&who, bytes),
-                    Touch::Write => entry.write(&who, bytes),
-                    Touch::Atomic => entry.atomic(&who, bytes),
+                let result = match (touch.writes, touch.strong) {
+                    (false, None) => entry.read(&who, bytes, 1 << lane),
+                    (true, None) => entry.write(&who, bytes, 1 << lane),
+                    (false, Some(_)) => entry.strong_read(&who, bytes, 1 << lane),
+                    (true, Some(_)) => entry.update(&who, bytes, 1 << lane),
                 };
                 if let Err(earlier) = result {
-                    let name = self.spot_name(&run.spot, lanes[lane]);
-                    let (verb, other) = match earlier {
-                        Earlier::Write(other) => ("wrote", other),
-                        Earlier::Read(other) => ("read", other),
-                        Earlier::Atomic(other) => ("updated atomically", other),
-                    };
-                    let other = if other >= 32 {
-                        format!("block {} of the cluster", other - 32)
-                    } else {
-                        format!("warp {other}")
-                    };
-                    let detail = format!("{other} {verb} this word, and no barrier lies between");
                     let at = lanes[lane] + 4 * word as u64;
-                    return Err(trouble(FaultKind::SharedRace, lane as u32, at, detail).in_buffer(name));
+                    let name = self.spot_name(&run.spot, at);
+                    let (kind, detail) = self.earlier_text(warp.block, earlier);
+                    return Err(trouble(kind, lane as u32, at, detail).in_buffer(name));
                 }
             }
         }
         Ok(())
     }
+
+    /// What stands in the way, in words.
+    pub(super) fn earlier_text(&self, block: usize, earlier: Earlier) -> (FaultKind, String) {
+        let warps = self.cluster.warps.max(1);
+        let all = warps * self.cluster.blocks.len() as u16;
+        let name = |agent: u16| {
+            if usize::from(agent / warps) == block {
+                format!("warp {}", agent % warps)
+            } else {
+                format!("warp {} of block rank {}", agent % warps, agent / warps)
+            }
+        };
+        match earlier {
+            Earlier::Write(agent) if agent >= all => (
+                FaultKind::AsyncNotWaited,
+                "an asynchronous operation wrote this word, and its completion was not waited for".to_owned(),
+            ),
+            Earlier::Read(agent) | Earlier::Update(agent) if agent >= all => (
+                FaultKind::AsyncSourceOverwritten,
+                "an asynchronous operation reads this word, and its completion was not waited for".to_owned(),
+            ),
+            Earlier::Write(agent) => (
+                FaultKind::SharedRace,
+                format!("{} wrote this word, and nothing orders the two", name(agent)),
+            ),
+            Earlier::Read(agent) => {
+                (FaultKind::SharedRace, format!("{} read this word, and nothing orders the two", name(agent)))
+            }
+            Earlier::Update(agent) => (
+                FaultKind::SharedRace,
+                format!("{} updated this word atomically, and nothing orders the two", name(agent)),
+            ),
+            Earlier::Unfenced(agent) => (
+                FaultKind::MissingProxyFence,
+                format!("{} wrote this word, and no `fence.proxy.async` stands between", name(agent)),
+            ),
+        }
+    }
 }
 
-/// How shared memory is touched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Touch {
-    Read,
-    Write,
-    Atomic,
+/// How memory is touched.
+#[derive(Clone, Copy)]
+pub(super) struct Touch<'t> {
+    pub(super) reads: bool,
+    pub(super) writes: bool,
+    /// The scope, for `.volatile`, `.relaxed`, `.acquire`, `.release` and atomics.
+    pub(super) strong: Option<Scope>,
+    /// The words of a frame and the store, where the values may matter.
+    pub(super) value: Option<(&'t [u32], &'t Access)>,
+}
+
+impl Touch<'_> {
+    pub(super) const READ: Touch<'static> = Touch { reads: true, writes: false, strong: None, value: None };
+    pub(super) const WRITE: Touch<'static> = Touch { reads: false, writes: true, strong: None, value: None };
+}
+
+/// What one lane stores, byte by byte.
+pub(super) fn stored(words: &[u32], access: &Access, lane: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(32);
+    for element in &access.elements {
+        for row in 0..usize::from(access.size).div_ceil(4) {
+            let word = words[element.slot as usize + row * LANES + lane];
+            let count = usize::from(access.size).min(4);
+            bytes.extend_from_slice(&word.to_le_bytes()[..count]);
+        }
+    }
+    bytes
 }

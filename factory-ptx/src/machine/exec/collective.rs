@@ -4,7 +4,7 @@ use super::state::{State, Warp};
 use super::step::Flow;
 use super::{Trouble, Worker, plain_trouble};
 use crate::machine::error::FaultKind;
-use crate::machine::inst::{Inst, ReduceOp, Shuffle, ShuffleMode, WarpOp, WarpOpKind};
+use crate::machine::inst::{Inst, Kind, ReduceOp, Shuffle, ShuffleMode, WarpOp, WarpOpKind};
 use crate::machine::lanes::{LANES, Lane, NONE};
 use crate::machine::number::extremum;
 
@@ -45,7 +45,52 @@ impl Worker<'_> {
             fragment.state = State::Warp(wanted);
             return Ok(false);
         }
+        if warp.diverged != u32::MAX {
+            // Lanes have converged: what they did before is ordered.
+            self.cluster.time += 1;
+            for lane in lanes_of(active) {
+                warp.converged[lane] = self.cluster.time;
+            }
+        }
         Ok(true)
+    }
+
+    /// `bar.warp.sync`: lanes may meet at different instructions. Whether all are there; those elsewhere go on.
+    fn synchronise_lanes(
+        &mut self,
+        warp: &mut Warp,
+        chosen: usize,
+        base: usize,
+        members: u32,
+        active: u32,
+    ) -> bool {
+        let first = active.trailing_zeros() as usize & 31;
+        let wanted = u32::load(&warp.words[base..], members)[first] & warp.live;
+        let insts = &self.context.kernel.whole.code.insts;
+        let stands = |fragment: &super::state::Fragment| {
+            let here = &insts[fragment.pc as usize].kind;
+            matches!(fragment.state, State::Warp(mask) if mask & wanted == wanted)
+                && matches!(here, Kind::Warp(op) if op.op == WarpOpKind::Sync)
+        };
+        let others = warp.fragments.iter().enumerate().filter(|(index, _)| *index != chosen);
+        let there = others
+            .filter(|(_, fragment)| stands(fragment) && fragment.mask & wanted == fragment.mask)
+            .fold(0, |mask, (_, fragment)| mask | fragment.mask);
+        if there == 0 || (there | active) & wanted != wanted || active & !wanted != 0 {
+            return false;
+        }
+        for index in 0..warp.fragments.len() {
+            let fragment = warp.fragments[index];
+            if index != chosen && stands(&fragment) && fragment.mask & wanted == fragment.mask {
+                warp.fragments[index].state = State::Ready;
+                warp.fragments[index].pc += 1;
+            }
+        }
+        self.cluster.time += 1;
+        for lane in lanes_of(wanted) {
+            warp.converged[lane] = self.cluster.time;
+        }
+        true
     }
 
     pub(super) fn shuffle(
@@ -114,6 +159,9 @@ impl Worker<'_> {
     ) -> Result<Flow, Trouble> {
         if op.op == WarpOpKind::ActiveMask {
             u32::store(&mut warp.words[base..], inst.slots.d, active, &[active; LANES]);
+            return Ok(Flow::Next);
+        }
+        if op.op == WarpOpKind::Sync && self.synchronise_lanes(warp, chosen, base, op.members, active) {
             return Ok(Flow::Next);
         }
         if !self.gather(warp, chosen, base, op.members, active)? {
@@ -206,7 +254,7 @@ impl Worker<'_> {
     }
 }
 
-fn fold(op: ReduceOp, values: impl Iterator<Item = u32>) -> u32 {
+pub(super) fn fold(op: ReduceOp, values: impl Iterator<Item = u32>) -> u32 {
     let float = |bits: u32, abs: bool| f32::from_bits(if abs { bits & 0x7fff_ffff } else { bits });
     values
         .reduce(|a, b| match op {

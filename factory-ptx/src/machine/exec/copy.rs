@@ -3,11 +3,12 @@
 use super::access::{read_raw, write_raw};
 use super::check::{PENDING, Touch, WRITTEN};
 use super::collective::lanes_of;
+use super::pending::{Action, Completion, Pending};
 use super::spot::{Run, Shape, SpotKind, addresses};
 use super::state::{PendingCopy, Warp};
 use super::{Trouble, Worker, plain_trouble};
 use crate::machine::error::FaultKind;
-use crate::machine::inst::{CopyAsync, Space};
+use crate::machine::inst::{Address, CopyAsync, Space};
 use crate::machine::lanes::{LANES, Lane, NONE};
 
 impl Worker<'_> {
@@ -68,8 +69,10 @@ impl Worker<'_> {
         }
         self.any_copies = true;
         for lane in lanes_of(active) {
-            self.counters.async_bytes += u64::from(size);
+            self.count_async(u64::from(size));
+            self.cluster.issued += 1;
             warp.copies.push(PendingCopy {
+                serial: self.cluster.issued,
                 lane: lane as u8,
                 group: warp.copy_group[lane],
                 size: copy.size,
@@ -127,6 +130,41 @@ impl Worker<'_> {
         Ok(())
     }
 
+    /// `cp.async.mbarrier.arrive`: an arrival when all copies that the lane has issued so far are delivered.
+    pub(super) fn copy_arrive(
+        &mut self,
+        warp: &mut Warp,
+        base: usize,
+        space: Space,
+        address: &Address,
+        noinc: bool,
+        active: u32,
+    ) -> Result<(), Trouble> {
+        let barriers = addresses(&warp.words[base..], address, active);
+        for index in lanes_of(active) {
+            let lane = index as u32;
+            let (block, offset) = self.barrier_place(warp, space, barriers[index], lane)?;
+            if !noinc {
+                self.expect_arrival(block, offset)?;
+            }
+            let action = Deliver { lane: lane as u8, last: self.cluster.issued, block, offset };
+            self.issue(
+                warp,
+                Pending {
+                    lane,
+                    action: Box::new(action),
+                    reads: Vec::new(),
+                    writes: Vec::new(),
+                    reduces: false,
+                    async_proxy: false,
+                    queue: None,
+                    completion: Completion::Arrival { block, offset, count: 1 },
+                },
+            )?;
+        }
+        Ok(())
+    }
+
     /// Brings the bytes of one copy to shared memory.
     fn deliver(&mut self, warp: &Warp, copy: &PendingCopy) -> Result<(), Trouble> {
         let size = usize::from(copy.size);
@@ -161,8 +199,30 @@ impl Worker<'_> {
         if self.context.options.checks.races
             && let SpotKind::Shared(block) = to.spot.kind
         {
-            self.shared_races(warp, block, &to, size, &targets, Touch::Write)?;
+            self.shared_races(warp, block, &to, size, &targets, &Touch::WRITE)?;
         }
+        Ok(())
+    }
+}
+
+/// The copies of a lane up to one, before its arrival at an mbarrier.
+struct Deliver {
+    lane: u8,
+    last: u64,
+    block: usize,
+    offset: usize,
+}
+
+impl Action for Deliver {
+    fn run(&mut self, worker: &mut Worker<'_>, warp: &mut Warp) -> Result<(), Trouble> {
+        let copies = std::mem::take(&mut warp.copies);
+        let (done, kept): (Vec<_>, Vec<_>) =
+            copies.into_iter().partition(|copy| copy.lane == self.lane && copy.serial <= self.last);
+        warp.copies = kept;
+        for copy in done {
+            worker.deliver(warp, &copy)?;
+        }
+        worker.publish(warp, self.block, self.offset);
         Ok(())
     }
 }

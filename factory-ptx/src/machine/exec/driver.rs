@@ -1,18 +1,26 @@
 //! A whole launch: checking it, sharing clusters out among host threads, collecting what they counted.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
+use super::clock::Clock;
+use super::count::Sectors;
+use super::epoch::{CHUNK, Epochs};
+use super::residents::{Idleness, Residents};
 use super::state::{Block, BlockBarrier, Cluster, Fragment, State, Warp};
-use super::{Context, ModuleMemory, Region, Worker, plain_trouble};
+use super::sync::Syncs;
+use super::wait::Waits;
+use super::{Context, ModuleMemory, Region, Trouble, Worker, plain_trouble};
+use crate::machine::compared;
 use crate::machine::error::{Fault, FaultKind, MachineError, Stop};
+use crate::machine::inst::Kind;
 use crate::machine::kernel::Kernel;
 use crate::machine::lanes::LANES;
-use crate::machine::memory::{Access, BEFORE, Memory, NEVER};
+use crate::machine::memory::{Access, BEFORE_WORDS, Memory, NEVER};
 use crate::machine::options::{Launch, Options};
-use crate::machine::report::{Class, Count, Counters, Report};
+use crate::machine::report::{Class, Count, Counters, Line, Report, Traffic};
 
 /// The most shared memory of a block (more than any GPU has).
 const SHARED_LIMIT: u64 = 1 << 20;
@@ -104,7 +112,8 @@ pub(crate) fn run(
             base: variable.address,
             len: variable.bytes.len() as u64,
             data: memory.words.as_mut_ptr().cast(),
-            shadow: memory.shadow.as_mut_ptr(),
+            shadow: memory.shadow.as_mut_ptr().cast(),
+            named: chunks(variable.bytes.len()),
             writable: variable.writable,
             name: variable.name.clone(),
         });
@@ -122,13 +131,18 @@ pub(crate) fn run(
             staged.push((index, copy));
         }
         for state in &mut buffer.shadow {
-            *state = if *state == NEVER { NEVER } else { BEFORE };
+            *state &= BEFORE_WORDS;
         }
         regions.push(Region {
             base: buffer.address,
             len: buffer.len as u64,
             data,
-            shadow: if buffer.shadow.is_empty() { std::ptr::null_mut() } else { buffer.shadow.as_mut_ptr() },
+            shadow: if buffer.shadow.is_empty() {
+                std::ptr::null_mut()
+            } else {
+                buffer.shadow.as_mut_ptr().cast()
+            },
+            named: chunks(buffer.shadow.len() * 8),
             writable,
             name: buffer.name.clone(),
         });
@@ -140,6 +154,8 @@ pub(crate) fn run(
         regions,
         params: launch.params.clone(),
         shared_bytes: (kernel.static_shared() + launch.shared_bytes) as usize,
+        epochs: Epochs::new(),
+        syncs: Syncs::default(),
     };
     let result = share_out(&context);
     drop(context);
@@ -151,15 +167,20 @@ pub(crate) fn run(
     result
 }
 
+/// A note for each chunk of so many bytes.
+fn chunks(bytes: usize) -> Vec<AtomicU8> {
+    (0..bytes.div_ceil(CHUNK)).map(|_| AtomicU8::new(0)).collect()
+}
+
 /// A permutation of `0..n` by a seed: multiplication by an odd step that shares no factor with `n`, plus an offset.
-struct Order {
+pub(super) struct Order {
     n: u64,
     step: u64,
     offset: u64,
 }
 
 impl Order {
-    fn new(n: u64, seed: u64) -> Order {
+    pub(super) fn new(n: u64, seed: u64) -> Order {
         if seed == 0 || n < 2 {
             return Order { n, step: 1, offset: 0 };
         }
@@ -177,7 +198,7 @@ impl Order {
         Order { n, step, offset: (mixed >> 32) % n }
     }
 
-    fn at(&self, index: u64) -> u64 {
+    pub(super) fn at(&self, index: u64) -> u64 {
         ((u128::from(index) * u128::from(self.step) + u128::from(self.offset)) % u128::from(self.n.max(1)))
             as u64
     }
@@ -188,6 +209,8 @@ impl Order {
 struct Harvest {
     counters: Counters,
     counts: Vec<Count>,
+    traffic: Vec<Traffic>,
+    sectors: Sectors,
     /// The fault of the earliest cluster in the order of execution.
     fault: Option<(u64, Fault)>,
 }
@@ -218,23 +241,53 @@ fn share_out(context: &Context<'_>) -> Result<Report, Stop> {
     let stop_at = AtomicU64::new(u64::MAX);
     let spent = AtomicU64::new(0);
     let harvest = Mutex::new(Harvest::default());
+    let idleness = Idleness::new(threads);
     let work = || {
         let mut worker = Worker::new(context);
+        let mut residents = Residents::new(cluster_size, context.options.resident_blocks, &idleness);
         loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= number || index > stop_at.load(Ordering::Relaxed) {
-                break;
+            let mut index = None;
+            if residents.may_start() {
+                let free = next.fetch_add(1, Ordering::Relaxed);
+                if free < number && free <= stop_at.load(Ordering::Relaxed) {
+                    let position = first + order.at(free);
+                    let id = [
+                        position % clusters[0],
+                        position / clusters[0] % clusters[1],
+                        position / clusters[0] / clusters[1],
+                    ];
+                    worker.start_cluster(position, id.map(|value| value as u32));
+                    index = Some(free);
+                } else {
+                    residents.all_started = true;
+                }
             }
-            let position = first + order.at(index);
-            let id = [
-                position % clusters[0],
-                position / clusters[0] % clusters[1],
-                position / clusters[0] / clusters[1],
-            ];
+            let Some(index) = index.or_else(|| residents.resume(&mut worker)) else { break };
             worker.executed = spent.load(Ordering::Relaxed);
             let before = worker.executed;
-            let result = worker.run_cluster(position, id.map(|value| value as u32));
-            spent.fetch_add(worker.executed - before, Ordering::Relaxed);
+            let result = worker.advance();
+            let used = worker.executed - before;
+            let mut in_vain = false;
+            let result = match result {
+                Ok(true) => {
+                    residents.finished();
+                    Ok(())
+                }
+                Ok(false) if residents.park(index, &mut worker) => {
+                    in_vain = residents.in_vain();
+                    Ok(())
+                }
+                Ok(false) => {
+                    let waiting = number.saturating_sub(next.load(Ordering::Relaxed));
+                    Err(worker.stuck(waiting, context.options.resident_blocks))
+                }
+                Err(fault) => Err(fault),
+            };
+            // How often one polls while another host thread gets on with its work is a matter of the host's scheduler:
+            // it must not decide over the budget.
+            if !in_vain {
+                spent.fetch_add(used, Ordering::Relaxed);
+            }
             if let Err(fault) = result {
                 stop_at.fetch_min(index, Ordering::Relaxed);
                 let mut harvest = harvest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -244,14 +297,19 @@ fn share_out(context: &Context<'_>) -> Result<Report, Stop> {
                 break;
             }
         }
+        idleness.leave(&worker);
         let mut harvest = harvest.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         harvest.counters.merge(&worker.counters);
+        harvest.sectors.merge(worker.sectors);
         if harvest.counts.is_empty() {
             harvest.counts = worker.counts;
+            harvest.traffic = worker.traffic;
         } else {
             for (sum, count) in harvest.counts.iter_mut().zip(&worker.counts) {
-                sum.warp += count.warp;
-                sum.thread += count.thread;
+                sum.add(*count);
+            }
+            for (sum, traffic) in harvest.traffic.iter_mut().zip(&worker.traffic) {
+                sum.add(traffic);
             }
         }
     };
@@ -274,20 +332,29 @@ fn share_out(context: &Context<'_>) -> Result<Report, Stop> {
 fn report(context: &Context<'_>, harvest: Harvest) -> Report {
     let mut counters = harvest.counters;
     let code = &context.kernel.whole.code;
-    let mut lines: BTreeMap<u32, Count> = BTreeMap::new();
-    for ((inst, line), count) in code.insts.iter().zip(&code.debug).zip(&harvest.counts) {
+    let mut lines: BTreeMap<u32, Line> = BTreeMap::new();
+    let mut not_compared = BTreeSet::new();
+    for (pc, (inst, line)) in code.insts.iter().zip(&code.debug).enumerate() {
+        let (Some(count), Some(traffic)) = (harvest.counts.get(pc), harvest.traffic.get(pc)) else {
+            continue;
+        };
         if inst.hidden || count.warp == 0 {
             continue;
         }
-        let class = &mut counters.classes[inst.class as usize];
-        class.warp += count.warp;
-        class.thread += count.thread;
+        not_compared.extend(code.texts.get(pc).and_then(|text| compared::not_compared(text)));
+        counters.classes[inst.class as usize].add(*count);
         counters.warp_instructions += count.warp;
         counters.thread_instructions += count.thread;
-        let at = lines.entry(*line).or_default();
-        at.warp += count.warp;
-        at.thread += count.thread;
+        let at = lines.entry(*line).or_insert_with(|| Line {
+            line: *line,
+            source: context.kernel.source(*line).cloned(),
+            ..Line::default()
+        });
+        at.count.add(*count);
+        at.traffic.add(traffic);
+        counters.waited += traffic.waited;
     }
+    harvest.sectors.sum(&mut counters);
     counters.register_slots = context
         .kernel
         .whole
@@ -298,52 +365,46 @@ fn report(context: &Context<'_>, harvest: Harvest) -> Report {
         .unwrap_or(0);
     counters.shared_bytes = context.shared_bytes as u32;
     debug_assert!(Class::ALL.len() == counters.classes.len());
-    Report { blocks_run: counters.blocks, counters, lines: lines.into_iter().collect() }
+    Report {
+        blocks_run: counters.blocks,
+        counters,
+        lines: lines.into_values().collect(),
+        not_compared: not_compared.into_iter().collect(),
+    }
 }
 
 impl<'r> Worker<'r> {
     fn new(context: &'r Context<'r>) -> Worker<'r> {
-        let several = context.launch.grid.iter().map(|n| u64::from(*n)).product::<u64>()
-            > context.launch.cluster.iter().map(|n| u64::from(*n)).product::<u64>();
         Worker {
             context,
             cluster: Cluster::default(),
             counters: Counters::default(),
             counts: vec![Count::default(); context.kernel.whole.code.insts.len()],
+            traffic: vec![Traffic::default(); context.kernel.whole.code.insts.len()],
+            pc: 0,
+            block: 0,
+            sectors: Sectors::default(),
+            waits: Waits::default(),
             last_spot: None,
-            tags_global: several && context.options.checks.races,
             any_copies: false,
             executed: 0,
             clock: 0,
+            dice: context.options.seed,
+            changes: 0,
         }
     }
 
-    fn run_cluster(&mut self, position: u64, id: [u32; 3]) -> Result<(), Fault> {
-        let launch = self.context.launch;
-        let size = launch.cluster.iter().product::<u32>();
+    pub(super) fn start_cluster(&mut self, position: u64, id: [u32; 3]) {
+        let size = self.context.launch.cluster.iter().product::<u32>();
         self.prepare(position, id, size);
-        let warps_a_block = self.cluster.blocks[0].warps.len() as u64;
-        let total = u64::from(size) * warps_a_block;
-        let order = Order::new(total, self.context.options.seed);
-        loop {
-            let mut progress = false;
-            let mut alive = false;
-            for index in 0..total {
-                let at = order.at(index);
-                let (block, warp) = ((at / warps_a_block) as usize, (at % warps_a_block) as usize);
-                if self.cluster.blocks[block].warps[warp].fragments.is_empty() {
-                    continue;
-                }
-                alive = true;
-                progress |= self.turn(block, warp)?;
-            }
-            if !alive {
-                return Ok(());
-            }
-            if !progress {
-                return Err(self.deadlock());
-            }
-        }
+        self.waits.restart(size as usize, self.cluster.blocks[0].warps.len());
+        self.sectors.next_cluster(size);
+    }
+
+    /// A fault of an operation that ran between turns.
+    pub(super) fn late_fault(&self, at: (usize, u32, u32, Trouble)) -> Fault {
+        let (block, warp, pc, trouble) = at;
+        self.fault(&self.cluster.blocks[block].warps[warp as usize], pc, trouble)
     }
 
     /// Sets up the blocks of a cluster, reusing the memory of the one before.
@@ -353,7 +414,6 @@ impl<'r> Worker<'r> {
         let threads = launch.block.iter().product::<u32>();
         let warps = threads.div_ceil(LANES as u32);
         self.last_spot = None;
-        self.cluster.tag = 2 + (position % 254) as u8;
         // Times go on from cluster to cluster, so that what the words of shared memory remember need not be cleared.
         if self.cluster.time > u32::MAX / 2 {
             self.cluster = Cluster::default();
@@ -361,9 +421,25 @@ impl<'r> Worker<'r> {
         self.cluster.time += 1;
         let start = self.cluster.time;
         self.cluster.time += 1;
-        self.cluster.joined = start;
+        self.cluster.joined = Clock::default();
+        self.cluster.joining = Clock::default();
+        self.cluster.position = position;
+        self.cluster.warps = warps as u16;
+        self.cluster.next_agent = (size * warps + size) as u16;
+        self.cluster.own.clear();
+        self.cluster.syncs.clear();
+        self.cluster.any_syncs = false;
         self.cluster.arrived = 0;
+        self.cluster.expected = threads * size;
+        self.cluster.departed = 0;
         self.cluster.generation = 0;
+        self.cluster.flights.clear();
+        self.cluster.changed_maps.clear();
+        self.cluster.operands.clear();
+        self.cluster.tensor_operations.clear();
+        self.cluster.tensor_pair = None;
+        self.cluster.idle = 0;
+        self.cluster.spinning = false;
         self.cluster.blocks.resize_with(size as usize, Block::default);
         let [cx, cy, _] = launch.cluster;
         for rank in 0..size {
@@ -371,7 +447,10 @@ impl<'r> Worker<'r> {
             let block = &mut self.cluster.blocks[rank as usize];
             block.id = std::array::from_fn(|axis| id[axis] * launch.cluster[axis] + inside[axis]);
             block.rank = rank;
-            block.synchronised = false;
+            block.mbarriers.clear();
+            block.visited = false;
+            block.received = false;
+            block.tensor.reset();
             let bytes = context.shared_bytes;
             if block.shared_shadow.len() == bytes {
                 block.shared_shadow.iter().for_each(|state| state.set(NEVER));
@@ -385,8 +464,6 @@ impl<'r> Worker<'r> {
             }
             block.barriers.clear();
             block.barriers.resize_with(16, BlockBarrier::default);
-            block.released =
-                vec![start; warps as usize + if size > 1 { 32 + size as usize - warps as usize } else { 0 }];
             block.warps.resize_with(warps as usize, Warp::default);
         }
         for rank in 0..size as usize {
@@ -394,13 +471,15 @@ impl<'r> Worker<'r> {
                 let mut warp = std::mem::take(&mut self.cluster.blocks[rank].warps[index as usize]);
                 let lanes = (threads - index * LANES as u32).min(LANES as u32);
                 let exists = if lanes == 32 { u32::MAX } else { (1 << lanes) - 1 };
-                let seen = self.cluster.blocks[rank].released.clone();
+                let seen = vec![start; (size * warps) as usize];
+                let clock = Clock { start, seen, ..Clock::default() };
                 warp = Warp {
                     index,
                     block: rank,
                     exists,
                     live: exists,
-                    seen,
+                    clock,
+                    diverged: u32::MAX,
                     words: {
                         warp.words.clear();
                         warp.words
@@ -414,7 +493,7 @@ impl<'r> Worker<'r> {
                     local_size: warp.local_size,
                     ..Warp::default()
                 };
-                warp.update_seen_all();
+                warp.update_seen_all(warps as u16);
                 // The entry's frame fits: `check` has looked.
                 if self.enter(&mut warp, 0, exists, 0).is_ok() {
                     warp.fragments.push(Fragment {
@@ -433,7 +512,7 @@ impl<'r> Worker<'r> {
     }
 
     /// Nobody can go on: says who waits for what, and names the likeliest culprit.
-    fn deadlock(&self) -> Fault {
+    pub(super) fn deadlock(&self) -> Fault {
         let code = &self.context.kernel.whole.code;
         let mut waits: BTreeMap<String, u32> = BTreeMap::new();
         let mut exited = 0;
@@ -469,7 +548,13 @@ impl<'r> Worker<'r> {
                         }
                         State::Warp(wanted) => {
                             let inst = &code.insts[fragment.pc as usize];
-                            let barrier = matches!(inst.kind, crate::machine::inst::Kind::Barrier(_));
+                            let barrier = matches!(
+                                inst.kind,
+                                Kind::Barrier(_)
+                                    | Kind::ClusterArrive { .. }
+                                    | Kind::ClusterWait { .. }
+                                    | Kind::SetRegisters { .. }
+                            );
                             let kind =
                                 if barrier { FaultKind::DivergentBarrier } else { FaultKind::Deadlock };
                             let missing = wanted & warp.live & !fragment.mask;
@@ -482,6 +567,17 @@ impl<'r> Worker<'r> {
                             ),
                             if gone > 0 { FaultKind::ExitedAtBarrier } else { FaultKind::Deadlock },
                         ),
+                        State::Mbarrier { offset, phase } => {
+                            (self.wait_text(rank, offset as usize, phase, line), FaultKind::Deadlock)
+                        }
+                        State::TensorMemory(_) => (
+                            format!("for tensor memory or the peer block (line {line})"),
+                            FaultKind::Deadlock,
+                        ),
+                        State::Products(_) => {
+                            let what = "for the other warps of the warpgroup to issue their wgmma";
+                            (format!("{what} (line {line})"), FaultKind::Deadlock)
+                        }
                         State::Ready => continue,
                     };
                     *waits.entry(what).or_default() += lanes;

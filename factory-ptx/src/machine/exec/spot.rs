@@ -15,7 +15,7 @@ pub(super) const RANK_SHIFT: u32 = 24;
 pub(super) struct Spot {
     pub(super) kind: SpotKind,
     pub(super) data: *mut u8,
-    /// One byte a byte, or null where everything counts as written.
+    /// One byte a byte (in global memory: see `epoch`), or null where everything counts as written.
     pub(super) shadow: *mut u8,
     pub(super) base: u64,
     pub(super) len: u64,
@@ -122,7 +122,7 @@ impl Worker<'_> {
                     Some((index, region)) if address - region.base < region.len => Ok(Spot {
                         kind: SpotKind::Global(index),
                         data: region.data,
-                        shadow: region.shadow,
+                        shadow: region.shadow.cast(),
                         base: region.base,
                         len: region.len,
                         writable: region.writable && space != Space::Const,

@@ -1,22 +1,19 @@
 //! The warp scheduler and the main loop.
 
-use std::cell::Cell;
-
-use super::state::{Fragment, Frame, State, Warp};
+use super::collective::lanes_of;
+use super::state::{Fragment, State, Warp};
 use super::{Trouble, Worker, plain_trouble, trouble};
-use crate::machine::decode::{FUNCTION_WINDOW, Fill, LOCAL_LIMIT, LOCAL_START, SHARED_WINDOW, WINDOW};
+use crate::machine::decode::{SHARED_WINDOW, WINDOW};
 use crate::machine::error::{Fault, FaultKind};
-use crate::machine::inst::{Call, Inst, Kind, Space, Special};
+use crate::machine::inst::{Inst, Kind, Space, Special};
 use crate::machine::lanes::{LANES, Lane, NONE};
 
 /// Instructions of one turn of a warp.
 const SLICE: u32 = 4096;
-/// Instructions that a fragment may run while others of its warp could run too.
+/// The same while all that the cluster's warps do is to poll memory.
+const SPIN_SLICE: u32 = 256;
+/// Instructions that a fragment may run before the others of its warp, if they can run, have their turn.
 const FRAGMENT_SLICE: u32 = 1024;
-/// Deepest nesting of calls.
-const CALL_LIMIT: usize = 512;
-/// The most register words of one warp, all frames together.
-const WORDS_LIMIT: usize = 1 << 24;
 
 /// What an instruction means for the fragment that ran it.
 pub(super) enum Flow {
@@ -31,6 +28,7 @@ impl Worker<'_> {
     pub(super) fn turn(&mut self, block: usize, index: usize) -> Result<bool, Fault> {
         let mut warp = std::mem::take(&mut self.cluster.blocks[block].warps[index]);
         let before = self.executed;
+        self.block = block;
         let result = self.run_warp(&mut warp);
         let result = result.map_err(|(pc, trouble)| self.fault(&warp, pc, trouble));
         self.cluster.blocks[block].warps[index] = warp;
@@ -56,10 +54,19 @@ impl Worker<'_> {
     }
 
     fn run_warp(&mut self, warp: &mut Warp) -> Result<(), (u32, Trouble)> {
-        let mut left = SLICE;
+        // Where turns change is a choice of the seed.
+        let seed = self.context.options.seed;
+        let mut left = if seed == 0 { SLICE } else { SLICE >> (self.random() % 12) };
+        if self.cluster.spinning || warp.polled {
+            left = left.min(SPIN_SLICE);
+        }
         while left > 0 {
             self.wake(warp);
-            merge(warp);
+            self.end_waits(warp);
+            let merged = merge(warp);
+            if merged != 0 || (warp.fragments.len() > 1) != (warp.diverged != u32::MAX) {
+                self.note_convergence(warp, merged);
+            }
             let Some(chosen) = choose(warp) else { return Ok(()) };
             let (pc, frame) = (warp.fragments[chosen].pc, warp.fragments[chosen].frame);
             // Up to where it can run before it may meet another fragment.
@@ -73,14 +80,22 @@ impl Worker<'_> {
                     }
                 }
             }
-            let mut budget = if others { left.min(FRAGMENT_SLICE) } else { left };
+            let mut budget = left.min(FRAGMENT_SLICE);
             let given = budget;
             warp.stamp += 1;
             warp.fragments[chosen].stamp = warp.stamp;
-            self.run_fragment(warp, chosen, limit, &mut budget)?;
+            if warp.pending_registers.is_empty() {
+                self.run_fragment::<false>(warp, chosen, limit, &mut budget)?;
+            } else {
+                self.run_fragment::<true>(warp, chosen, limit, &mut budget)?;
+            }
             let used = given - budget;
             self.executed += u64::from(used);
+            self.begin_waits(warp, used);
             left -= used.min(left);
+            if warp.polled {
+                left = left.min(SPIN_SLICE);
+            }
             if others && budget == 0 {
                 // It used up its slice beside others: let the one that waited longest go first.
                 warp.stamp += 1 << 32;
@@ -98,8 +113,26 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Runs one fragment until it stops, splits, reaches `limit` or uses up its budget.
-    fn run_fragment(
+    /// Lanes of a warp have come together, or apart.
+    fn note_convergence(&mut self, warp: &mut Warp, merged: u32) {
+        self.cluster.time += 1;
+        let time = self.cluster.time;
+        if warp.fragments.len() <= 1 {
+            warp.diverged = u32::MAX;
+            return;
+        }
+        if warp.diverged == u32::MAX {
+            warp.diverged = time;
+            warp.converged = [time; LANES];
+        }
+        for lane in lanes_of(merged) {
+            warp.converged[lane] = time;
+        }
+    }
+
+    /// Runs one fragment until it stops, splits, reaches `limit` or uses up its budget. `CHECKED` when some registers
+    /// belong to operations in flight.
+    fn run_fragment<const CHECKED: bool>(
         &mut self,
         warp: &mut Warp,
         chosen: usize,
@@ -124,6 +157,9 @@ impl Worker<'_> {
             let count = &mut self.counts[pc as usize];
             count.warp += 1;
             count.thread += u64::from(active.count_ones());
+            if CHECKED && active != 0 {
+                check_registers(warp, base, inst, active).map_err(|trouble| (pc, trouble))?;
+            }
             match &inst.kind {
                 Kind::Alu => {
                     if active != 0 {
@@ -139,6 +175,7 @@ impl Worker<'_> {
                         pc += 1;
                     } else {
                         self.counters.divergent_branches += 1;
+                        self.traffic[pc as usize].divergent += 1;
                         let stamp = warp.stamp;
                         warp.fragments[chosen].mask = mask & !active;
                         warp.fragments[chosen].pc = pc + 1;
@@ -155,9 +192,13 @@ impl Worker<'_> {
                 _ if active == 0 => pc += 1,
                 _ => {
                     warp.fragments[chosen].pc = pc;
+                    self.pc = pc;
                     match self.special(warp, chosen, base, inst, active).map_err(|trouble| (pc, trouble))? {
                         Flow::Next => pc += 1,
                         Flow::Stop => return Ok(()),
+                    }
+                    if warp.pending_registers.is_empty() == CHECKED {
+                        break;
                     }
                 }
             }
@@ -184,12 +225,20 @@ impl Worker<'_> {
             Kind::Parameter(access) => self.load(warp, base, access, active)?,
             Kind::Store(access) => self.store(warp, base, access, active)?,
             Kind::Atomic(atomic) => self.atomic(warp, base, atomic, active)?,
+            Kind::Mbarrier(op) => return self.mbarrier(warp, chosen, base, inst, op, active),
+            Kind::Bulk(op) => return self.bulk(warp, chosen, base, inst, op, active),
+            Kind::Matrix(op) => return self.matrix(warp, chosen, base, inst, op, active),
+            Kind::LaunchControl(op) => self.launch_control(warp, base, inst, op, active)?,
+            Kind::Tcgen05(op) => return self.tcgen05(warp, chosen, base, inst, op, active),
             Kind::Shuffle(shuffle) => return self.shuffle(warp, chosen, base, inst, shuffle, active),
             Kind::Warp(op) => return self.warp_op(warp, chosen, base, inst, op, active),
             Kind::Barrier(barrier) => return self.barrier(warp, chosen, base, inst, barrier, active),
-            Kind::ClusterArrive => self.cluster_arrive(warp, active)?,
-            Kind::ClusterWait => return self.cluster_wait(warp, chosen, active),
-            Kind::Fence => self.fence(warp),
+            Kind::ClusterArrive { aligned, relaxed } => {
+                return self.cluster_arrive(warp, chosen, active, *aligned, *relaxed);
+            }
+            Kind::ClusterWait { aligned } => return self.cluster_wait(warp, chosen, active, *aligned),
+            Kind::SetRegisters { count } => return self.set_registers(warp, chosen, active, *count),
+            Kind::Fence(fence) => self.fence(warp, fence),
             Kind::CopyAsync(copy) => self.copy_async(warp, base, copy, active)?,
             Kind::CopyCommit => {
                 for lane in 0..LANES {
@@ -243,7 +292,13 @@ impl Worker<'_> {
                 return Ok(Flow::Stop);
             }
             Kind::Exit => {
+                if !self.cluster.flights.is_empty() {
+                    self.check_exit(warp, active)?;
+                }
                 self.exit(warp, chosen, active);
+                if warp.live == 0 {
+                    self.check_block_exit(warp)?;
+                }
                 return Ok(Flow::Stop);
             }
             Kind::Trap => {
@@ -261,7 +316,9 @@ impl Worker<'_> {
         if fragment.mask == 0 {
             warp.fragments.swap_remove(chosen);
         }
+        self.cluster_exit(warp, active & warp.live);
         warp.live &= !active;
+        self.changes += 1;
         // Whoever waits for lanes that are gone looks again.
         for fragment in &mut warp.fragments {
             if matches!(fragment.state, State::Warp(_)) {
@@ -328,257 +385,40 @@ impl Worker<'_> {
         }
         Ok(())
     }
-
-    // --- Calls --------------------------------------------------------------------------------------------------
-
-    fn call(
-        &mut self,
-        warp: &mut Warp,
-        chosen: usize,
-        base: usize,
-        inst: &Inst,
-        call: &Call,
-        active: u32,
-    ) -> Result<Flow, Trouble> {
-        let pc = warp.fragments[chosen].pc;
-        let first = active.trailing_zeros();
-        let (function, mask) = match call.function {
-            Some(function) => (function, active),
-            None => {
-                // Lanes that call the same function as the first one; the others come again to this instruction.
-                let targets = u64::load(&warp.words[base..], inst.slots.a);
-                let target = targets[first as usize & 31];
-                let index = target.wrapping_sub(FUNCTION_WINDOW) / 16;
-                let valid =
-                    target >= FUNCTION_WINDOW && target % 16 == 0 && call.targets.contains(&(index as u32));
-                if !valid {
-                    return Err(trouble(
-                        FaultKind::BadTarget,
-                        first,
-                        target,
-                        "no function that can be called",
-                    ));
-                }
-                let same = (0..LANES)
-                    .filter(|lane| active >> lane & 1 != 0 && targets[*lane] == target)
-                    .fold(0, |mask, lane| mask | 1 << lane);
-                (index as u32, same)
-            }
-        };
-        let callee = &self.context.kernel.whole.functions[function as usize];
-        if callee.params.len() != call.arguments.len() || callee.returns.len() < call.results.len() {
-            let detail = format!("`{}` takes {} arguments", callee.name, callee.params.len());
-            return Err(plain_trouble(FaultKind::BadTarget, first, detail));
-        }
-        let caller = warp.fragments[chosen].frame;
-        let local = warp.frames[caller as usize].local
-            + self.context.kernel.whole.functions[warp.frames[caller as usize].function as usize].local;
-        let frame = self
-            .enter(warp, function, mask, local.next_multiple_of(16))
-            .map_err(|detail| plain_trouble(FaultKind::CallDepth, first, detail))?;
-        warp.frames[frame].parent = caller;
-        warp.frames[frame].return_pc = pc + 1;
-        let to = warp.frames[frame].base;
-        for (from, param) in call.arguments.iter().zip(&callee.params) {
-            copy_rows(
-                &mut warp.words,
-                base + from.0 as usize,
-                to + param.0 as usize,
-                from.1.min(param.1),
-                mask,
-            );
-        }
-        let rest = warp.fragments[chosen].mask & !mask;
-        let stamp = warp.stamp;
-        let entered = Fragment { pc: callee.start, mask, frame: frame as u32, state: State::Ready, stamp };
-        if rest == 0 {
-            warp.fragments[chosen] = entered;
-        } else {
-            let fragment = &mut warp.fragments[chosen];
-            fragment.mask = rest;
-            // Lanes that the guard held back go on behind the call; those with other targets call next.
-            if rest & active == 0 {
-                fragment.pc = pc + 1;
-            } else if rest & !active != 0 {
-                let behind = Fragment { pc: pc + 1, mask: rest & !active, ..*fragment };
-                fragment.mask = rest & active;
-                warp.fragments.push(behind);
-            }
-            warp.fragments.push(entered);
-        }
-        Ok(Flow::Stop)
-    }
-
-    fn do_return(&mut self, warp: &mut Warp, chosen: usize, active: u32) {
-        let fragment = warp.fragments[chosen];
-        let frame = warp.frames[fragment.frame as usize].clone();
-        let insts = &self.context.kernel.whole.code.insts;
-        let callee = &self.context.kernel.whole.functions[frame.function as usize];
-        let parent = warp.frames[frame.parent as usize].base;
-        if let Kind::Call(call) = &insts[frame.return_pc as usize - 1].kind {
-            for (result, from) in call.results.iter().zip(&callee.returns) {
-                let (source, target) = (frame.base + from.0 as usize, parent + result.0 as usize);
-                copy_rows(&mut warp.words, source, target, result.1.min(from.1), active);
-            }
-        }
-        let returned = Fragment { pc: frame.return_pc, mask: active, frame: frame.parent, ..fragment };
-        let rest = fragment.mask & !active;
-        if rest == 0 {
-            warp.fragments[chosen] = returned;
-        } else {
-            warp.fragments[chosen].mask = rest;
-            warp.fragments[chosen].pc += 1;
-            warp.fragments.push(returned);
-        }
-        let frame = &mut warp.frames[fragment.frame as usize];
-        frame.lanes &= !active;
-        while warp.frames.len() > 1 && warp.frames.last().is_some_and(|frame| frame.lanes == 0) {
-            if let Some(frame) = warp.frames.pop() {
-                warp.words.truncate(frame.base);
-            }
-        }
-    }
-
-    /// Opens a frame of a function for some lanes.
-    pub(super) fn enter(
-        &mut self,
-        warp: &mut Warp,
-        function: u32,
-        lanes: u32,
-        local: u64,
-    ) -> Result<usize, String> {
-        let context = self.context;
-        let decoded = &context.kernel.whole.functions[function as usize];
-        let base = warp.words.len();
-        if warp.frames.len() >= CALL_LIMIT || base + decoded.words as usize > WORDS_LIMIT {
-            return Err(format!("more than {CALL_LIMIT} nested calls"));
-        }
-        let need = local + decoded.local;
-        if need > LOCAL_LIMIT {
-            return Err(format!("more than {LOCAL_LIMIT} bytes of local memory a thread"));
-        }
-        warp.words.resize(base + decoded.words as usize, 0);
-        let words = &mut warp.words[base..];
-        for &(slot, rows, value) in &decoded.image {
-            let slot = slot as usize;
-            if rows == 0 {
-                words[slot] = value as u32;
-                continue;
-            }
-            for row in 0..rows as usize {
-                let part = if row < 2 { (value >> (32 * row)) as u32 } else { 0 };
-                words[slot + row * LANES..slot + (row + 1) * LANES].fill(part);
-            }
-        }
-        let linear = warp.index * LANES as u32;
-        for &(slot, fill) in &decoded.fills {
-            let slot = slot as usize;
-            let block = &self.cluster.blocks[warp.block];
-            let launch = context.launch;
-            let [x, y, _] = launch.block;
-            let value: u32 = match fill {
-                Fill::IsExplicitCluster => {
-                    words[slot] = if launch.cluster == [1, 1, 1] { 0 } else { u32::MAX };
-                    continue;
-                }
-                Fill::Tid(axis) => {
-                    for lane in 0..LANES {
-                        let thread = linear + lane as u32;
-                        words[slot + lane] = [thread % x, thread / x % y, thread / x / y][usize::from(axis)];
-                    }
-                    words[slot + LANES..slot + 2 * LANES].fill(0);
-                    continue;
-                }
-                Fill::LaneId
-                | Fill::LaneMaskEq
-                | Fill::LaneMaskLt
-                | Fill::LaneMaskLe
-                | Fill::LaneMaskGt
-                | Fill::LaneMaskGe => {
-                    for lane in 0..LANES {
-                        let bit = 1u32 << lane;
-                        words[slot + lane] = match fill {
-                            Fill::LaneId => lane as u32,
-                            Fill::LaneMaskEq => bit,
-                            Fill::LaneMaskLt => bit - 1,
-                            Fill::LaneMaskLe => bit | (bit - 1),
-                            Fill::LaneMaskGt => !(bit | (bit - 1)),
-                            _ => !(bit - 1),
-                        };
-                    }
-                    words[slot + LANES..slot + 2 * LANES].fill(0);
-                    continue;
-                }
-                Fill::NTid(axis) => launch.block[usize::from(axis)],
-                Fill::CtaId(axis) => block.id[usize::from(axis)],
-                Fill::NCtaId(axis) => launch.grid[usize::from(axis)],
-                Fill::WarpId => warp.index,
-                Fill::NWarpId => launch.block.iter().product::<u32>().div_ceil(LANES as u32),
-                Fill::SmId => {
-                    let [gx, gy, _] = launch.grid.map(u64::from);
-                    let [bx, by, bz] = block.id.map(u64::from);
-                    ((bx + gx * (by + gy * bz)) % 132) as u32
-                }
-                Fill::NSmId => 132,
-                Fill::GridId => 1,
-                Fill::ClusterId(axis) => block.id[usize::from(axis)] / launch.cluster[usize::from(axis)],
-                Fill::NClusterId(axis) => launch.grid[usize::from(axis)] / launch.cluster[usize::from(axis)],
-                Fill::ClusterCtaId(axis) => block.id[usize::from(axis)] % launch.cluster[usize::from(axis)],
-                Fill::ClusterNCtaId(axis) => launch.cluster[usize::from(axis)],
-                Fill::ClusterCtaRank => block.rank,
-                Fill::ClusterNCtaRank => launch.cluster.iter().product(),
-                Fill::DynamicShared => launch.shared_bytes,
-                Fill::TotalShared => context.shared_bytes as u32,
-                Fill::Local(offset) => (LOCAL_START + local + offset) as u32,
-            };
-            words[slot..slot + LANES].fill(value);
-            words[slot + LANES..slot + 2 * LANES].fill(0);
-        }
-        if decoded.local > 0 {
-            grow_local(warp, need as usize);
-            let size = warp.local_size;
-            for lane in 0..LANES {
-                if lanes >> lane & 1 != 0 {
-                    let start = lane * size + local as usize;
-                    let shadow = &warp.local_shadow[start..start + decoded.local as usize];
-                    shadow.iter().for_each(|state| state.set(crate::machine::memory::NEVER));
-                }
-            }
-        }
-        warp.frames.push(Frame { base, function, lanes, parent: 0, return_pc: 0, local });
-        Ok(warp.frames.len() - 1)
-    }
 }
 
-/// Makes room for so many bytes of local memory a lane.
-fn grow_local(warp: &mut Warp, need: usize) {
-    if need <= warp.local_size {
-        return;
-    }
-    let (old, new) = (warp.local_size, need.next_multiple_of(64));
-    let mut data = vec![Cell::new(0u128); new * LANES / 16];
-    let mut shadow = vec![Cell::new(0u8); new * LANES];
-    for lane in 0..LANES {
-        // Sizes are multiples of 64, so lanes begin at whole words.
-        data[lane * new / 16..lane * new / 16 + old / 16]
-            .clone_from_slice(&warp.local[lane * old / 16..(lane + 1) * old / 16]);
-        shadow[lane * new..lane * new + old]
-            .clone_from_slice(&warp.local_shadow[lane * old..(lane + 1) * old]);
-    }
-    warp.local = data;
-    warp.local_shadow = shadow;
-    warp.local_size = new;
-}
-
-/// Copies rows of some lanes between two places of a warp's words.
-fn copy_rows(words: &mut [u32], from: usize, to: usize, rows: u32, mask: u32) {
-    for row in 0..rows as usize {
-        for lane in 0..LANES {
-            if mask >> lane & 1 != 0 {
-                words[to + row * LANES + lane] = words[from + row * LANES + lane];
-            }
+/// Whether an instruction names a register that an operation in flight will write. wgmma instructions look for
+/// themselves: they may go on accumulating.
+#[cold]
+fn check_registers(warp: &Warp, base: usize, inst: &Inst, active: u32) -> Result<(), Trouble> {
+    let slots = &inst.slots;
+    let mut named = vec![slots.d, slots.a, slots.b, slots.c, slots.e];
+    match &inst.kind {
+        Kind::Matrix(_) => return Ok(()),
+        Kind::Load(access) | Kind::Store(access) | Kind::Parameter(access) => {
+            named.push(access.address.base);
+            named.extend(access.elements.iter().map(|element| element.slot));
         }
+        Kind::Atomic(atomic) => {
+            named.push(atomic.address.base);
+            named.extend(atomic.results.iter().chain(&atomic.operands).map(|element| element.slot));
+        }
+        Kind::Tcgen05(op) => named.extend(super::tcgen05::registers(op)),
+        Kind::Call(call) => named.extend(call.arguments.iter().map(|(slot, _)| *slot)),
+        _ => {}
     }
+    let touched = named.into_iter().filter(|slot| *slot != NONE).any(|slot| {
+        let word = base + slot as usize;
+        warp.pending_registers
+            .iter()
+            .any(|pending| word >= pending.first && word - pending.first < pending.words)
+    });
+    if touched {
+        let detail = "a register that a wgmma or tcgen05.ld in flight will write is used before \
+                      `wgmma.wait_group` or `tcgen05.wait::ld`";
+        return Err(plain_trouble(FaultKind::AsyncNotWaited, active.trailing_zeros(), detail));
+    }
+    Ok(())
 }
 
 fn branch_table(
@@ -615,8 +455,9 @@ fn branch_table(
     Ok(Flow::Stop)
 }
 
-/// Merges fragments that stand at the same place of the same frame.
-fn merge(warp: &mut Warp) {
+/// Merges fragments that stand at the same place of the same frame. Their lanes.
+fn merge(warp: &mut Warp) -> u32 {
+    let mut merged = 0;
     let mut index = 0;
     while index < warp.fragments.len() {
         let mut other = index + 1;
@@ -625,6 +466,7 @@ fn merge(warp: &mut Warp) {
             let movable = |state| matches!(state, State::Ready | State::Warp(_));
             if a.pc == b.pc && a.frame == b.frame && movable(a.state) && movable(b.state) {
                 warp.fragments[index].mask |= b.mask;
+                merged |= warp.fragments[index].mask;
                 warp.fragments[index].state = State::Ready;
                 warp.fragments.swap_remove(other);
             } else {
@@ -633,6 +475,7 @@ fn merge(warp: &mut Warp) {
         }
         index += 1;
     }
+    merged
 }
 
 /// The fragment to run: the lowest program counter, unless one has waited for more than a slice of another.

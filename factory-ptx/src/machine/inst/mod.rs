@@ -1,5 +1,12 @@
 //! The decoded instruction.
 
+pub(crate) mod bulk;
+pub(crate) mod launch_control;
+pub(crate) mod matrix;
+pub(crate) mod mbarrier;
+pub(crate) mod tcgen05;
+
+use self::mbarrier::Scope;
 use super::lanes::{AluFn, Slots};
 use super::report::Class;
 
@@ -39,10 +46,21 @@ pub(crate) enum Kind {
     Shuffle(Box<Shuffle>),
     Warp(Box<WarpOp>),
     Barrier(Box<Barrier>),
-    /// Orders memory between warps of a block or wider.
-    Fence,
-    ClusterArrive,
-    ClusterWait,
+    /// `fence`, `membar`
+    Fence(FenceKind),
+    /// `barrier.cluster.arrive`
+    ClusterArrive {
+        aligned: bool,
+        relaxed: bool,
+    },
+    /// `barrier.cluster.wait`
+    ClusterWait {
+        aligned: bool,
+    },
+    /// `setmaxnreg`
+    SetRegisters {
+        count: u32,
+    },
     /// `cp.async`
     CopyAsync(Box<CopyAsync>),
     /// `cp.async.commit_group`
@@ -68,6 +86,34 @@ pub(crate) enum Kind {
     IsSpace(Space),
     /// `nanosleep`: lets others run.
     Yield,
+    /// `mbarrier.*`
+    Mbarrier(Box<mbarrier::Mbarrier>),
+    /// Bulk and tensor copies, `st.async`, `red.async`, and their groups.
+    Bulk(Box<bulk::Bulk>),
+    /// `ldmatrix`, `stmatrix`, `movmatrix`, `mma`, `wgmma`.
+    Matrix(Box<matrix::Matrix>),
+    /// `clusterlaunchcontrol.*`
+    LaunchControl(Box<launch_control::LaunchControl>),
+    /// `tcgen05.*`
+    Tcgen05(Box<tcgen05::Tcgen05>),
+}
+
+/// What a fence orders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FenceKind {
+    Memory {
+        scope: Scope,
+        acquire: bool,
+        release: bool,
+    },
+    /// `fence.mbarrier_init`
+    MbarrierInit,
+    /// `fence.proxy.async` in all its forms.
+    ProxyAsync,
+    /// `fence.proxy.tensormap::generic.acquire`
+    TensorMapAcquire,
+    /// Proxies that the machine does not tell from the generic one: alias, releases of tensor maps.
+    Other,
 }
 
 /// State space that an access names.
@@ -115,8 +161,9 @@ pub(crate) struct Access {
     pub(crate) elements: Vec<Element>,
     /// `.volatile`, `.relaxed`, `.acquire`, `.release`, `.mmio`: not a data race by itself.
     pub(crate) strong: bool,
-    /// `.acquire` or `.release`.
-    pub(crate) fences: bool,
+    pub(crate) scope: Scope,
+    pub(crate) acquire: bool,
+    pub(crate) release: bool,
 }
 
 /// Operation of `atom` and `red`.
@@ -177,8 +224,9 @@ pub(crate) struct Atomic {
     pub(crate) operands: Vec<Element>,
     /// Operand `c` of `cas`.
     pub(crate) third: Option<Element>,
-    /// Flushes subnormals (f32 add on global memory does, the rest does not).
-    pub(crate) fences: bool,
+    pub(crate) scope: Scope,
+    pub(crate) acquire: bool,
+    pub(crate) release: bool,
 }
 
 /// Mode of `shfl.sync`.
