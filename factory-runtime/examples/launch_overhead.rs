@@ -243,6 +243,7 @@ fn source() -> KernelSource {
         block: [COLUMNS as u32, 1, 1],
         cluster: [1, 1, 1],
         shared_bytes: SizeExpr::constant(0),
+        programmatic: false,
         params: vec![
             pointer("x"),
             pointer("w"),

@@ -1,7 +1,8 @@
 //! A plan made ready: names are indices, expressions are flat code.
 
 use factory_spec::{
-    Arch, CompiledDomain, CompiledExpr, DType, Interface, ParamPlan, Role, SizeExpr, TargetPlan,
+    Arch, CompiledDomain, CompiledExpr, DType, Interface, MapBase, ParamPlan, Role, SizeExpr, TargetPlan,
+    TensorMapLayout, TensorMapNumbers,
 };
 
 use crate::{Error, Result};
@@ -29,6 +30,14 @@ pub(crate) struct Arg {
     pub(crate) dims: Vec<usize>,
 }
 
+impl Arg {
+    /// Bytes of the tensor at these sizes.
+    pub(crate) fn bytes(&self, values: &[i64]) -> u64 {
+        let extents = self.dims.iter().map(|&size| values[size].unsigned_abs());
+        extents.fold(self.dtype.size() as u64, u64::saturating_mul)
+    }
+}
+
 /// The variants for one target.
 pub(crate) struct Target {
     pub(crate) arch: Arch,
@@ -47,6 +56,7 @@ pub(crate) struct Variant {
 pub(crate) struct Scratch {
     pub(crate) name: String,
     pub(crate) bytes: CompiledExpr,
+    pub(crate) zero: bool,
 }
 
 pub(crate) struct Launch {
@@ -55,6 +65,7 @@ pub(crate) struct Launch {
     pub(crate) block: [u32; 3],
     pub(crate) cluster: [u32; 3],
     pub(crate) shared_bytes: CompiledExpr,
+    pub(crate) programmatic: bool,
     pub(crate) params: Vec<Param>,
 }
 
@@ -67,6 +78,24 @@ pub(crate) enum Param {
     /// The value of an expression, in so many bytes
     Size { value: CompiledExpr, bytes: u8 },
     /// The address of the scratch buffer of this index
+    Scratch(usize),
+    /// A tensor map
+    Map(Box<Map>),
+}
+
+/// A tensor map before its sizes are known.
+pub(crate) struct Map {
+    pub(crate) base: Base,
+    pub(crate) layout: TensorMapLayout,
+    pub(crate) numbers: TensorMapNumbers<CompiledExpr>,
+}
+
+/// The buffer of a tensor map.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Base {
+    /// The argument of this index
+    Arg(usize),
+    /// The scratch buffer of this index
     Scratch(usize),
 }
 
@@ -117,11 +146,19 @@ impl Target {
             expr.compile(&names).map_err(|error| bad(format!("`{expr}` in its plan: {error}")))
         };
         let variants = plan.variants.iter().map(|variant| {
-            let scratch = variant
-                .scratch
-                .iter()
-                .map(|scratch| Ok(Scratch { name: scratch.name.clone(), bytes: compile(&scratch.bytes)? }));
+            let scratch = variant.scratch.iter().map(|scratch| {
+                let bytes = compile(&scratch.bytes)?;
+                Ok(Scratch { name: scratch.name.clone(), bytes, zero: scratch.zero })
+            });
             let scratch = scratch.collect::<Result<Vec<_>>>()?;
+            let scratch_index = |name: &str| {
+                scratch.iter().position(|scratch| scratch.name == name).ok_or_else(|| {
+                    bad(format!("its plan mentions the scratch buffer `{name}`, which there is not"))
+                })
+            };
+            if variant.launches.first().is_some_and(|launch| launch.programmatic) {
+                return Err(bad(format!("variant `{}` begins with a programmatic launch", variant.name)));
+            }
             let launches = variant.launches.iter().map(|launch| {
                 if launch.params.len() > MAX_PARAMS {
                     return Err(bad(format!(
@@ -139,13 +176,17 @@ impl Target {
                         ParamPlan::Size { bytes, .. } => {
                             return Err(bad(format!("a size parameter of {bytes} bytes")));
                         }
-                        ParamPlan::Scratch { name } => {
-                            let index = scratch.iter().position(|scratch| scratch.name == *name);
-                            Param::Scratch(index.ok_or_else(|| {
-                                bad(format!(
-                                    "its plan mentions the scratch buffer `{name}`, which there is not"
-                                ))
-                            })?)
+                        ParamPlan::Scratch { name } => Param::Scratch(scratch_index(name)?),
+                        ParamPlan::TensorMap(map) => {
+                            let (base, dtype) = match &map.over {
+                                MapBase::Arg(name) => {
+                                    let index = contract.arg(kernel, name)?;
+                                    (Base::Arg(index), Some(contract.args[index].dtype))
+                                }
+                                MapBase::Scratch(name) => (Base::Scratch(scratch_index(name)?), None),
+                            };
+                            let layout = map.layout(dtype).map_err(|fault| bad(fault.to_string()))?;
+                            Param::Map(Box::new(Map { base, layout, numbers: map.numbers(compile)? }))
                         }
                     })
                 });
@@ -153,6 +194,10 @@ impl Target {
                     let (name, scalar) = match param {
                         ParamPlan::Pointer { arg } => (arg, false),
                         ParamPlan::Scalar { arg } => (arg, true),
+                        ParamPlan::TensorMap(map) => match &map.over {
+                            MapBase::Arg(arg) => (arg, false),
+                            MapBase::Scratch(_) => continue,
+                        },
                         _ => continue,
                     };
                     if contract.args[contract.arg(kernel, name)?].scalar != scalar {
@@ -165,6 +210,7 @@ impl Target {
                     block: launch.block,
                     cluster: launch.cluster,
                     shared_bytes: compile(&launch.shared_bytes)?,
+                    programmatic: launch.programmatic,
                     params: params.collect::<Result<_>>()?,
                 })
             });

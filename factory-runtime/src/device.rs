@@ -114,7 +114,7 @@ impl Device {
         Ok(device)
     }
 
-    /// The PTX machine with the default options.
+    /// The PTX machine with the default options. Without the feature `machine` it holds tensors and runs no kernels.
     ///
     /// `KERNEL_FACTORY_MACHINE_CHECKS=all` switches its expensive checks on; any other value means `fast`.
     pub fn machine() -> Device {
@@ -136,7 +136,7 @@ impl Device {
         device
     }
 
-    /// GPU 0 if there is one that works, else the PTX machine.
+    /// GPU 0 if there is one that works, else the PTX machine (unless it was left out with the feature `machine`).
     ///
     /// `KERNEL_FACTORY_DEVICE` overrides the choice: `machine`, `cuda` (or `cuda:0`), `cuda:1`, …
     ///
@@ -148,7 +148,7 @@ impl Device {
         match Device::from_env()? {
             Some(device) => Ok(device),
             None => match Device::cuda(0) {
-                Err(error) if error.is_no_gpu() => Ok(Device::machine()),
+                Err(error) if cfg!(feature = "machine") && error.is_no_gpu() => Ok(Device::machine()),
                 other => other,
             },
         }
@@ -313,6 +313,7 @@ mod tests {
         assert!(Device::cuda(4096).is_err());
     }
 
+    #[cfg(feature = "machine")]
     #[test]
     fn the_best_device_without_a_gpu_is_the_machine() {
         // Whoever set the variable has chosen otherwise.

@@ -7,6 +7,8 @@
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::sync::OnceLock;
 
+use factory_spec::{MAP_BYTES, TensorMapShape};
+
 use crate::{CudaVersion, Error, Result};
 
 /// The oldest driver that can load PTX for sm_90 (PTX 7.8) and that knows `cuLaunchKernelEx`.
@@ -40,6 +42,13 @@ pub(crate) struct LaunchAttribute {
 
 /// `CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION`.
 pub(crate) const ATTRIBUTE_CLUSTER_DIMENSION: c_uint = 4;
+/// `CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION`.
+pub(crate) const ATTRIBUTE_PROGRAMMATIC: c_uint = 6;
+
+/// `CUtensorMap`. The driver asks for a multiple of 64, its headers since CUDA 13 for one of 128.
+#[derive(Clone, Copy)]
+#[repr(C, align(128))]
+pub(crate) struct EncodedMap(pub(crate) [u8; MAP_BYTES]);
 
 /// `CUlaunchConfig`.
 #[repr(C)]
@@ -67,6 +76,20 @@ type LaunchKernel = unsafe extern "C" fn(
 ) -> c_int;
 type LaunchKernelEx =
     unsafe extern "C" fn(*const LaunchConfig, Handle, *mut *mut c_void, *mut *mut c_void) -> c_int;
+type TensorMapEncodeTiled = unsafe extern "C" fn(
+    *mut EncodedMap,
+    c_uint,
+    c_uint,
+    *mut c_void,
+    *const u64,
+    *const u64,
+    *const u32,
+    *const u32,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+) -> c_int;
 type ModuleLoadDataEx =
     unsafe extern "C" fn(*mut Handle, *const c_void, c_uint, *mut c_uint, *mut *mut c_void) -> c_int;
 
@@ -80,6 +103,9 @@ pub(crate) struct Driver {
     pub(crate) func_set_attribute: unsafe extern "C" fn(Handle, c_int, c_int) -> c_int,
     pub(crate) launch_kernel: LaunchKernel,
     pub(crate) launch_kernel_ex: LaunchKernelEx,
+    pub(crate) memset_async: unsafe extern "C" fn(u64, u8, usize, Handle) -> c_int,
+    /// Since CUDA 12.0.
+    tensor_map_encode_tiled: Option<TensorMapEncodeTiled>,
     _library: libloading::Library,
 }
 
@@ -154,6 +180,11 @@ impl Driver {
             func_set_attribute: symbol!("cuFuncSetAttribute"),
             launch_kernel: symbol!("cuLaunchKernel"),
             launch_kernel_ex: symbol!("cuLaunchKernelEx"),
+            memset_async: symbol!("cuMemsetD8Async"),
+            // SAFETY: as for the symbols above.
+            tensor_map_encode_tiled: unsafe { library.get(b"cuTensorMapEncodeTiled\0") }
+                .ok()
+                .map(|found| *found),
             _library: library,
         })
     }
@@ -170,6 +201,48 @@ impl Driver {
         let code = unsafe { (self.device_get_count)(&mut count) };
         self.check("cuDeviceGetCount", code, "")?;
         Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// Encodes a tensor map over the buffer at `address`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::DriverTooOld`], or what the driver says; `context` names the kernel.
+    pub(crate) fn tensor_map(
+        &self,
+        shape: &TensorMapShape,
+        address: u64,
+        context: &dyn Fn() -> String,
+    ) -> Result<EncodedMap> {
+        let encode = self.tensor_map_encode_tiled.ok_or_else(|| Error::DriverTooOld {
+            found: self.version,
+            needed: CudaVersion(12000),
+            why: format!("`cuTensorMapEncodeTiled`{}", context()),
+        })?;
+        let mut map = EncodedMap([0; MAP_BYTES]);
+        let layout = &shape.layout;
+        let start = std::ptr::without_provenance_mut::<c_void>(address.wrapping_add(shape.offset) as usize);
+        // SAFETY: the map is aligned; a checked shape has `rank` extents, steps and extents of its box, and one stride less.
+        let code = unsafe {
+            encode(
+                &mut map,
+                layout.element.number(),
+                shape.dims.len() as c_uint,
+                start,
+                shape.dims.as_ptr(),
+                shape.strides.as_ptr(),
+                shape.box_dims.as_ptr(),
+                shape.element_strides.as_ptr(),
+                layout.interleave.number(),
+                layout.swizzle.number(),
+                layout.l2_promotion.number(),
+                layout.fill.number(),
+            )
+        };
+        if code == SUCCESS {
+            return Ok(map);
+        }
+        self.check("cuTensorMapEncodeTiled", code, &context()).map(|()| map)
     }
 
     /// The driver's name of a code.

@@ -11,9 +11,7 @@ mod sealed {
 /// A type that a tensor can hold: `f64`, `f32`, [`struct@f16`], [`bf16`], [`f8e4m3`], [`f8e5m2`], `i8`, `u8`, `i32`, `u32`, `i64`.
 ///
 /// Sealed: the element types are those that a spec can name. Every bit pattern of each is a value of it.
-pub trait Element:
-    sealed::Sealed + DeviceRepr + ValidAsZeroBits + Copy + Default + Send + Sync + std::fmt::Debug + 'static
-{
+pub trait Element: sealed::Sealed + Copy + Default + Send + Sync + std::fmt::Debug + 'static {
     /// The same type as specs name it.
     const DTYPE: DType;
 }

@@ -1,10 +1,10 @@
 //! Launches on the PTX machine.
 
-use factory_ptx::machine::{self, Checks, Kernel, Memory, Options, Stop};
+use factory_ptx::machine::{self, Checks, Kernel, Memory, Options, Stop, TensorMap};
 use factory_spec::Role;
 
 use crate::argument::Value;
-use crate::compiled::Contract;
+use crate::compiled::{Base, Contract};
 use crate::resolved::{Resolved, ResolvedParam};
 use crate::view::{MutPlace, RefPlace};
 use crate::{ArgValue, Error, MachineOptions, Result};
@@ -56,7 +56,13 @@ impl Emulated {
             .iter()
             .enumerate()
             .map(|(index, &(_, bytes))| {
-                memory.scratch(&format!("scratch {index}"), usize::try_from(bytes).unwrap_or(usize::MAX))
+                let (name, bytes) =
+                    (format!("scratch {index}"), usize::try_from(bytes).unwrap_or(usize::MAX));
+                if resolved.zeroed.contains(&index) {
+                    memory.zeroed(&name, bytes)
+                } else {
+                    memory.scratch(&name, bytes)
+                }
             })
             .collect();
         let checks = if options.all_checks { Checks::all() } else { Checks::fast() };
@@ -80,7 +86,19 @@ impl Emulated {
             }
             let mut params = vec![0; entry.params_size()];
             for (layout, param) in layouts.iter().zip(&launch.params) {
+                let mut encoded = [0u8; factory_spec::MAP_BYTES];
                 let (value, width) = match *param {
+                    ResolvedParam::Map(index) => {
+                        let map = &launch.maps[index];
+                        let address = match map.base {
+                            Base::Arg(arg) => bits[arg],
+                            Base::Scratch(index) => scratch[index],
+                        };
+                        encoded = TensorMap::planned(&map.shape, address)
+                            .encode()
+                            .map_err(|error| Error::MachineUnsupported { kernel, why: error.to_string() })?;
+                        (0, encoded.len())
+                    }
                     ResolvedParam::Pointer(arg) => (bits[arg], 8),
                     ResolvedParam::Scalar(arg) => (bits[arg], contract.args[arg].dtype.size()),
                     ResolvedParam::Constant { bits, bytes } => (bits, usize::from(bytes)),
@@ -93,7 +111,10 @@ impl Emulated {
                     );
                     return Err(Error::BadKernel { kernel, what });
                 }
-                params[layout.offset..layout.offset + width].copy_from_slice(&value.to_le_bytes()[..width]);
+                if !matches!(param, ResolvedParam::Map(_)) {
+                    encoded[..8].copy_from_slice(&value.to_le_bytes());
+                }
+                params[layout.offset..layout.offset + width].copy_from_slice(&encoded[..width]);
             }
             let launch = machine::Launch {
                 grid: launch.grid,

@@ -257,6 +257,7 @@ pub enum Error {
         log: String,
     },
     /// A kernel did something forbidden on the PTX machine.
+    #[cfg(feature = "machine")]
     #[error("`{kernel}` faulted on the PTX machine: {fault}")]
     MachineFault {
         /// The kernel.
@@ -331,7 +332,7 @@ pub enum Error {
 impl Error {
     /// Whether there is no usable GPU here at all: no driver, too old a driver, or no device.
     ///
-    /// [`Device::best`](crate::Device::best) goes on to the PTX machine then.
+    /// [`Device::best`](crate::Device::best) goes on to the PTX machine then, where there is one (feature `machine`).
     pub fn is_no_gpu(&self) -> bool {
         matches!(self, Error::DriverMissing { .. } | Error::DriverTooOld { .. } | Error::NoGpu { .. })
     }

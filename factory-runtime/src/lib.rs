@@ -62,6 +62,7 @@
 //! #         block: [1; 3],
 //! #         cluster: [1; 3],
 //! #         shared_bytes: SizeExpr::constant(0),
+//! #         programmatic: false,
 //! #         params: ["x", "y"].map(|arg| ParamPlan::Pointer { arg: arg.into() }).into(),
 //! #     };
 //! #     let variant = Variant {
@@ -122,6 +123,10 @@ mod device;
 mod dims;
 mod driver;
 mod element;
+#[cfg(feature = "machine")]
+mod emulated;
+#[cfg(not(feature = "machine"))]
+#[path = "no_machine.rs"]
 mod emulated;
 mod error;
 mod module;

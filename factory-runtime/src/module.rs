@@ -6,8 +6,8 @@ use std::sync::PoisonError;
 
 use crate::device::CudaDevice;
 use crate::driver::{
-    ATTRIBUTE_CLUSTER_DIMENSION, Handle, LaunchAttribute, LaunchConfig, SUCCESS, UNSUPPORTED_PTX_VERSION,
-    cuda_error,
+    ATTRIBUTE_CLUSTER_DIMENSION, ATTRIBUTE_PROGRAMMATIC, Handle, LaunchAttribute, LaunchConfig, SUCCESS,
+    UNSUPPORTED_PTX_VERSION, cuda_error,
 };
 use crate::resolved::ResolvedLaunch;
 use crate::{CudaVersion, Error, Result};
@@ -178,7 +178,7 @@ impl Module {
         let function = self.functions[launch.entry].handle;
         let [x, y, z] = launch.grid;
         let [bx, by, bz] = launch.block;
-        if !launch.has_cluster() {
+        if !launch.has_cluster() && !launch.programmatic {
             // SAFETY: the caller's promise; `extra` may be null.
             return unsafe {
                 (cuda.driver.launch_kernel)(
@@ -196,18 +196,30 @@ impl Module {
                 )
             };
         }
-        let mut value = [0u32; 16];
-        value[..3].copy_from_slice(&launch.cluster);
-        let mut attribute = LaunchAttribute { id: ATTRIBUTE_CLUSTER_DIMENSION, pad: [0; 4], value };
+        let attribute = |id, words: [u32; 3]| {
+            let mut value = [0u32; 16];
+            value[..3].copy_from_slice(&words);
+            LaunchAttribute { id, pad: [0; 4], value }
+        };
+        let mut attributes = [
+            attribute(ATTRIBUTE_CLUSTER_DIMENSION, launch.cluster),
+            attribute(ATTRIBUTE_PROGRAMMATIC, [1, 0, 0]),
+        ];
+        // The cluster's first, so that each of the two, and both, are one slice.
+        let attributes = match (launch.has_cluster(), launch.programmatic) {
+            (true, false) => &mut attributes[..1],
+            (false, _) => &mut attributes[1..],
+            (true, true) => &mut attributes[..],
+        };
         let config = LaunchConfig {
             grid: launch.grid,
             block: launch.block,
             shared_bytes: launch.shared_bytes,
             stream,
-            attributes: &mut attribute,
-            attribute_count: 1,
+            attributes: attributes.as_mut_ptr(),
+            attribute_count: attributes.len() as c_uint,
         };
-        // SAFETY: the caller's promise; the configuration and its one attribute outlive the call.
+        // SAFETY: the caller's promise; the configuration and its attributes outlive the call.
         unsafe { (cuda.driver.launch_kernel_ex)(&config, function, params, std::ptr::null_mut()) }
     }
 }

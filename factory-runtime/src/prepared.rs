@@ -7,9 +7,9 @@ use cudarc::driver::{DevicePtr, DevicePtrMut, DeviceSlice, SyncOnDrop};
 use factory_spec::{Interface, Plan, Role, TargetPlan};
 
 use crate::argument::Value;
-use crate::compiled::{Contract, MAX_ARGS, MAX_PARAMS, MAX_SIZES, Target};
+use crate::compiled::{Base, Contract, MAX_ARGS, MAX_PARAMS, MAX_SIZES, Target};
 use crate::device::CudaDevice;
-use crate::driver::cuda_error;
+use crate::driver::{EncodedMap, cuda_error};
 use crate::emulated::Emulated;
 use crate::module::Module;
 use crate::resolved::{Given, Resolved, ResolvedCache, ResolvedParam, UNSET, resolve};
@@ -402,11 +402,38 @@ impl Inner {
             )?,
             None => 0,
         };
+        for &index in &resolved.zeroed {
+            let (offset, bytes) = resolved.scratch[index];
+            let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+            // SAFETY: the context is current, and the scratch memory of the stream has these bytes.
+            let code = unsafe {
+                (cuda.driver.memset_async)(scratch_base + offset, 0, bytes, cuda_stream.cu_stream().cast())
+            };
+            cuda.driver.check(
+                "cuMemsetD8Async",
+                code,
+                &format!(" for the scratch memory of `{}`", self.kernel()),
+            )?;
+        }
         for launch in &resolved.launches {
+            let address = |base: Base| match base {
+                Base::Arg(arg) => bits[arg],
+                Base::Scratch(index) => scratch_base + resolved.scratch[index].0,
+            };
+            let mut maps: Vec<EncodedMap> = Vec::new();
+            for map in &launch.maps {
+                let context = || format!(" for `{}` (entry `{}`)", self.kernel(), self.entries[launch.entry]);
+                maps.push(cuda.driver.tensor_map(&map.shape, address(map.base), &context)?);
+            }
             let mut values = [0u64; MAX_PARAMS];
             let mut pointers = [std::ptr::null_mut::<c_void>(); MAX_PARAMS];
             for ((param, value), pointer) in launch.params.iter().zip(&mut values).zip(&mut pointers) {
                 *value = match *param {
+                    ResolvedParam::Map(index) => {
+                        // The driver reads the map and nothing else through this pointer.
+                        *pointer = std::ptr::from_mut(&mut maps[index]).cast();
+                        continue;
+                    }
                     ResolvedParam::Pointer(arg) | ResolvedParam::Scalar(arg) => bits[arg],
                     ResolvedParam::Constant { bits, .. } => bits,
                     ResolvedParam::Scratch(index) => scratch_base + resolved.scratch[index].0,
@@ -415,7 +442,8 @@ impl Inner {
                 *pointer = std::ptr::from_mut(value).cast();
             }
             // SAFETY: the context is current and the stream is of it (`Prepared::launch` compared devices). The plan was
-            // verified with this PTX, so its parameters are the entry's; each value is 8 bytes, as wide as any of them.
+            // verified with this PTX, so its parameters are the entry's; each value is 8 bytes, as wide as any of them
+            // but the tensor maps, which have their 128.
             // Tensors outlive the kernel: cudarc frees memory in stream order, after work that the guards note.
             let code =
                 unsafe { module.launch(cuda, launch, cuda_stream.cu_stream().cast(), pointers.as_mut_ptr()) };

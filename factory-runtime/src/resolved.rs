@@ -2,9 +2,9 @@
 
 use std::sync::OnceLock;
 
-use factory_spec::{CompiledDomain, DomainError, EvalError, Role, SizeKind};
+use factory_spec::{CompiledDomain, DomainError, EvalError, Role, SizeKind, TensorMapShape};
 
-use crate::compiled::{Contract, MAX_SIZES, Param, Target};
+use crate::compiled::{Base, Contract, MAX_SIZES, Param, Target};
 use crate::{Error, Result};
 
 /// The sizes as the arguments' shapes give them: [`CompiledDomain::UNSET`] where none does.
@@ -22,6 +22,8 @@ pub(crate) struct Resolved {
     pub(crate) alignment: u32,
     /// Offset and length of each scratch buffer in the one block of scratch memory, in bytes.
     pub(crate) scratch: Vec<(u64, u64)>,
+    /// Which of them are set to zero before the first launch, by index.
+    pub(crate) zeroed: Vec<usize>,
     pub(crate) scratch_bytes: u64,
     pub(crate) launches: Vec<ResolvedLaunch>,
 }
@@ -33,15 +35,29 @@ pub(crate) struct ResolvedLaunch {
     pub(crate) block: [u32; 3],
     pub(crate) cluster: [u32; 3],
     pub(crate) shared_bytes: u32,
+    pub(crate) programmatic: bool,
     pub(crate) params: Vec<ResolvedParam>,
+    pub(crate) maps: Vec<ResolvedMap>,
+}
+
+/// A tensor map that lacks its buffer's address alone.
+pub(crate) struct ResolvedMap {
+    pub(crate) base: Base,
+    pub(crate) shape: TensorMapShape,
 }
 
 #[derive(Clone, Copy)]
 pub(crate) enum ResolvedParam {
     Pointer(usize),
     Scalar(usize),
-    Constant { bits: u64, bytes: u8 },
+    Constant {
+        bits: u64,
+        #[cfg_attr(not(feature = "machine"), expect(dead_code, reason = "the driver knows the width"))]
+        bytes: u8,
+    },
     Scratch(usize),
+    /// Index into the launch's maps.
+    Map(usize),
 }
 
 impl ResolvedLaunch {
@@ -138,6 +154,7 @@ pub(crate) fn resolve(
         empty: false,
         alignment: 1,
         scratch: Vec::new(),
+        zeroed: Vec::new(),
         scratch_bytes: 0,
         launches: Vec::new(),
     };
@@ -181,6 +198,9 @@ pub(crate) fn resolve(
         let limit = |what: String| Error::LaunchLimit { kernel, entry: variant.name.clone(), what };
         let bytes = u64::try_from(bytes)
             .map_err(|_| limit(format!("scratch buffer `{}` of {bytes} bytes", scratch.name)))?;
+        if scratch.zero && bytes > 0 {
+            resolved.zeroed.push(resolved.scratch.len());
+        }
         resolved.scratch.push((resolved.scratch_bytes, bytes));
         let end = resolved.scratch_bytes.checked_add(bytes).and_then(|end| end.checked_next_multiple_of(256));
         resolved.scratch_bytes =
@@ -220,8 +240,21 @@ pub(crate) fn resolve(
         let shared_bytes = u32::try_from(shared).ok().filter(|&bytes| bytes <= MOST_SHARED);
         let shared_bytes =
             shared_bytes.ok_or_else(|| limit(format!("{shared} bytes of dynamic shared memory")))?;
+        let mut maps = Vec::new();
         let params = launch.params.iter().map(|param| {
             Ok(match param {
+                Param::Map(map) => {
+                    let number = format!("a tensor map of `{}`", launch.entry);
+                    let numbers = map.numbers.map(|expr| expr.eval(values).map_err(failed(&number)))?;
+                    let bytes = match map.base {
+                        Base::Scratch(index) => resolved.scratch[index].1,
+                        Base::Arg(index) => contract.args[index].bytes(values),
+                    };
+                    let shape =
+                        map.layout.shape(&numbers, bytes).map_err(|fault| limit(fault.to_string()))?;
+                    maps.push(ResolvedMap { base: map.base, shape });
+                    ResolvedParam::Map(maps.len() - 1)
+                }
                 Param::Pointer(arg) => ResolvedParam::Pointer(*arg),
                 Param::Scalar(arg) => ResolvedParam::Scalar(*arg),
                 Param::Scratch(index) => ResolvedParam::Scratch(*index),
@@ -235,14 +268,19 @@ pub(crate) fn resolve(
                 }
             })
         });
+        let params = params.collect::<Result<_>>()?;
         let entry = entries.iter().position(|entry| *entry == launch.entry);
+        // Where the launches before it are skipped, it is the first.
+        let programmatic = launch.programmatic && !resolved.launches.is_empty();
         resolved.launches.push(ResolvedLaunch {
             entry: entry.ok_or_else(|| limit("it was not loaded".to_owned()))?,
             grid,
             block: launch.block,
             cluster: launch.cluster,
             shared_bytes,
-            params: params.collect::<Result<_>>()?,
+            programmatic,
+            params,
+            maps,
         });
     }
     Ok(resolved)

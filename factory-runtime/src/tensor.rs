@@ -6,6 +6,7 @@ use cudarc::driver::{CudaSlice, CudaView, CudaViewMut};
 
 use crate::dims::Dims;
 use crate::driver::cuda_error;
+use crate::element::{as_bytes, as_bytes_mut};
 use crate::stream::allocation_error;
 use crate::{Device, Element, Error, Result, TensorMut, TensorRef};
 
@@ -30,8 +31,9 @@ pub struct Tensor<T> {
 #[derive(Debug)]
 enum Memory<T> {
     Host(Vec<T>),
-    /// At least one element long, since the driver allocates no empty memory.
-    Cuda(CudaSlice<T>),
+    /// At least one byte long, since the driver allocates no empty memory. In bytes, because cudarc allocates and copies
+    /// half floats only with a feature that brings a generator of random numbers along.
+    Cuda(CudaSlice<u8>),
 }
 
 impl<T: Element> Tensor<T> {
@@ -57,7 +59,7 @@ impl<T: Element> Tensor<T> {
         let mut tensor = Tensor {
             device: device.clone(),
             shape,
-            memory: Memory::Cuda(allocate(device, context, values.len())?),
+            memory: Memory::Cuda(allocate(device, context, size_of_val(values))?),
         };
         tensor.copy_from_slice(values)?;
         Ok(tensor)
@@ -72,7 +74,7 @@ impl<T: Element> Tensor<T> {
         let shape = Dims::new(shape)?;
         let memory = match (device.cuda_context(), device.stream().cuda_stream()) {
             (Some(context), Some(stream)) => {
-                let mut slice = allocate(device, context, shape.elements())?;
+                let mut slice = allocate(device, context, shape.elements() * size_of::<T>())?;
                 stream.memset_zeros(&mut slice).map_err(|error| cuda_error("cuMemsetD8Async", error))?;
                 Memory::Cuda(slice)
             }
@@ -104,7 +106,7 @@ impl<T: Element> Tensor<T> {
             Memory::Cuda(slice) if !values.is_empty() => {
                 let stream = slice.stream();
                 stream
-                    .memcpy_dtoh(&slice.slice(..values.len()), values)
+                    .memcpy_dtoh(&slice.slice(..size_of_val(values)), as_bytes_mut(values))
                     .map_err(|error| cuda_error("cuMemcpyDtoHAsync", error))?;
                 stream.synchronize().map_err(|error| cuda_error("cuStreamSynchronize", error))?;
             }
@@ -124,7 +126,9 @@ impl<T: Element> Tensor<T> {
             Memory::Host(memory) => memory.copy_from_slice(values),
             Memory::Cuda(slice) if !values.is_empty() => {
                 let stream = slice.stream().clone();
-                stream.memcpy_htod(values, slice).map_err(|error| cuda_error("cuMemcpyHtoDAsync", error))?;
+                stream
+                    .memcpy_htod(as_bytes(values), slice)
+                    .map_err(|error| cuda_error("cuMemcpyHtoDAsync", error))?;
             }
             Memory::Cuda(_) => {}
         }
@@ -229,7 +233,11 @@ impl<T: Element> Tensor<T> {
     pub fn cuda_view(&self) -> Result<CudaView<'_, T>> {
         let length = self.len();
         match &self.memory {
-            Memory::Cuda(slice) => Ok(slice.slice(..length)),
+            Memory::Cuda(slice) => {
+                // SAFETY: the memory holds so many values of `T`, any of whose bit patterns is valid.
+                let view = unsafe { slice.transmute::<T>(length) };
+                Ok(view.expect("no more bytes than the slice has"))
+            }
             Memory::Host(_) => Err(Error::WrongPlace {
                 operation: "Tensor::cuda_view",
                 needed: "GPU memory",
@@ -246,7 +254,11 @@ impl<T: Element> Tensor<T> {
     pub fn cuda_view_mut(&mut self) -> Result<CudaViewMut<'_, T>> {
         let length = self.len();
         match &mut self.memory {
-            Memory::Cuda(slice) => Ok(slice.slice_mut(..length)),
+            Memory::Cuda(slice) => {
+                // SAFETY: as in `cuda_view`.
+                let view = unsafe { slice.transmute_mut::<T>(length) };
+                Ok(view.expect("no more bytes than the slice has"))
+            }
             Memory::Host(_) => Err(Error::WrongPlace {
                 operation: "Tensor::cuda_view_mut",
                 needed: "GPU memory",
@@ -256,14 +268,13 @@ impl<T: Element> Tensor<T> {
     }
 }
 
-fn allocate<T: Element>(
+fn allocate(
     device: &Device,
     context: &std::sync::Arc<cudarc::driver::CudaContext>,
-    elements: usize,
-) -> Result<CudaSlice<T>> {
+    bytes: usize,
+) -> Result<CudaSlice<u8>> {
     let stream = device.stream().cuda_stream().cloned().unwrap_or_else(|| context.default_stream());
-    let elements = elements.max(1);
+    let bytes = bytes.max(1);
     // SAFETY: every bit pattern is a value of an `Element`; the callers write the memory before anyone reads it.
-    unsafe { stream.alloc::<T>(elements) }
-        .map_err(|error| allocation_error(device, elements.saturating_mul(size_of::<T>()), error))
+    unsafe { stream.alloc::<u8>(bytes) }.map_err(|error| allocation_error(device, bytes, error))
 }

@@ -128,10 +128,10 @@ impl<'a, T: Element> TensorRef<'a, T> {
         TensorRef { place, layout: Layout::contiguous(shape), marker: PhantomData }
     }
 
-    /// `view` may be longer than the shape needs.
-    pub(crate) fn cuda(view: CudaView<'a, T>, shape: Dims) -> Self {
+    /// `view` may be longer than the shape needs, and of bytes.
+    pub(crate) fn cuda<S>(view: CudaView<'a, S>, shape: Dims) -> Self {
         TensorRef {
-            place: RefPlace::Cuda(erase(&view, shape.elements())),
+            place: RefPlace::Cuda(erase(&view, shape.elements() * size_of::<T>())),
             layout: Layout::contiguous(shape),
             marker: PhantomData,
         }
@@ -162,7 +162,7 @@ impl<'a, T: Element> TensorRef<'a, T> {
     /// As for [`TensorRef::from_cuda`].
     pub fn from_cuda_view(view: &CudaView<'a, T>, shape: &[usize]) -> Result<Self> {
         let shape = check_elements(shape, view.len())?;
-        let place = RefPlace::Cuda(erase(view, shape.elements()));
+        let place = RefPlace::Cuda(erase(view, shape.elements() * size_of::<T>()));
         Ok(TensorRef { place, layout: Layout::contiguous(shape), marker: PhantomData })
     }
 
@@ -220,9 +220,9 @@ impl<'a, T: Element> TensorMut<'a, T> {
         TensorMut { place, layout: Layout::contiguous(shape), marker: PhantomData }
     }
 
-    /// `slice` may be longer than the shape needs.
-    pub(crate) fn cuda(slice: &'a mut CudaSlice<T>, shape: Dims) -> Self {
-        let bytes = shape.elements().min(slice.len()) * size_of::<T>();
+    /// `slice` may be longer than the shape needs, and of bytes.
+    pub(crate) fn cuda<S>(slice: &'a mut CudaSlice<S>, shape: Dims) -> Self {
+        let bytes = (shape.elements() * size_of::<T>()).min(slice.len() * size_of::<S>());
         // SAFETY: the view is of memory that holds at least that many bytes; kernels write values of `T`, any of whose
         // bit patterns is valid.
         let view = unsafe { slice.transmute_mut::<u8>(bytes) };
@@ -330,9 +330,9 @@ impl MutPlace<'_> {
     }
 }
 
-/// The first `elements` elements of `view` as bytes.
-fn erase<'a, T: Element>(view: &CudaView<'a, T>, elements: usize) -> CudaView<'a, u8> {
-    let bytes = elements.min(view.len()) * size_of::<T>();
+/// The first bytes of `view`.
+fn erase<'a, S>(view: &CudaView<'a, S>, bytes: usize) -> CudaView<'a, u8> {
+    let bytes = bytes.min(view.len() * size_of::<S>());
     // SAFETY: the memory holds at least that many bytes, and every bit pattern is a `u8`.
     let erased = unsafe { view.transmute::<u8>(bytes) };
     erased.expect("no more bytes than the view has")

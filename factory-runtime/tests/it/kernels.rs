@@ -72,6 +72,7 @@ pub(crate) fn launch(entry: &str, grid: &str, block: u32, params: Vec<ParamPlan>
         block: [block, 1, 1],
         cluster: [1, 1, 1],
         shared_bytes: SizeExpr::constant(0),
+        programmatic: false,
         params,
     }
 }
@@ -265,8 +266,8 @@ pub(crate) fn copy_through_scratch() -> Kernel {
     let buffer = |name: &str| ParamPlan::Scratch { name: name.to_owned() };
     let variant = &mut kernel.plan.targets[0].variants[0];
     variant.scratch = vec![
-        Scratch { name: "a".to_owned(), bytes: expr("n") },
-        Scratch { name: "b".to_owned(), bytes: expr("n") },
+        Scratch { name: "a".to_owned(), bytes: expr("n"), zero: false },
+        Scratch { name: "b".to_owned(), bytes: expr("n"), zero: false },
     ];
     variant.launches =
         vec![hop(pointer("x"), buffer("a")), hop(buffer("a"), buffer("b")), hop(buffer("b"), pointer("y"))];

@@ -3,6 +3,7 @@
 mod kernels;
 mod launches;
 mod memory;
+mod plans;
 mod refusals;
 mod sealed;
 mod values;
