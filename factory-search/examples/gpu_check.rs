@@ -222,7 +222,7 @@ fn shape(
         copy_time / time * 100.0,
         copy_time * 1e3,
         rate(copy_time),
-        copies.as_ref().ok().and_then(|timing| timing.noise).unwrap_or(f64::NAN) * 100.0,
+        copies.as_ref().ok().and_then(|timing| timing.floor()).unwrap_or(f64::NAN) * 100.0,
         found.candidates.len(),
         record.id,
         record.modelled.as_ref().map_or(f64::NAN, |time| time.seconds * 1e3),
@@ -259,7 +259,9 @@ fn fastest(timing: &Timing) -> Option<(String, f64, usize)> {
     timing
         .candidates
         .iter()
-        .filter_map(|candidate| Some((candidate.id.clone(), *candidate.outcome.as_ref().ok()?, timing.sets)))
+        .filter_map(|candidate| {
+            Some((candidate.id.clone(), *candidate.outcome.as_ref().ok()?, timing.rotation.sets))
+        })
         .min_by(|a, b| a.1.total_cmp(&b.1))
 }
 
@@ -274,7 +276,7 @@ fn time_copies(arguments: &Arguments, m: u64, n: u64, seconds: f64) -> Result<Ti
         .collect();
     let copies: Vec<&Candidate> = copies.iter().collect();
     let options = MeasureOptions { seconds: Some(seconds), ..MeasureOptions::default() };
-    time_candidates(&mut gpu, &spec, &sizes, &copies, &options)
+    Ok(time_candidates(&mut gpu, &spec, &sizes, &copies, &options)?)
 }
 
 fn copy_kernel(threads: u32, accesses: u32) -> Candidate {
@@ -331,6 +333,7 @@ fn copy_kernel(threads: u32, accesses: u32) -> Candidate {
             block: [threads, 1, 1],
             cluster: [1, 1, 1],
             shared_bytes: SizeExpr::constant(0),
+            programmatic: false,
             params: vec![
                 ParamPlan::pointer("x"),
                 ParamPlan::pointer("y"),
@@ -338,5 +341,13 @@ fn copy_kernel(threads: u32, accesses: u32) -> Candidate {
             ],
         }],
     };
-    Candidate { id: name, proposer: "copy", tunables: Tunables::new(), arch: Arch::Sm90, ptx, variant }
+    Candidate {
+        id: name,
+        proposer: "copy",
+        tunables: Tunables::new(),
+        arch: Arch::Sm90,
+        ptx,
+        variant,
+        origin: Default::default(),
+    }
 }

@@ -54,6 +54,34 @@ impl From<&str> for TunableValue {
 /// What a proposer was asked to vary, by name.
 pub type Tunables = BTreeMap<String, TunableValue>;
 
+/// What a candidate's PTX was made from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum OriginKind {
+    /// It was written as PTX.
+    #[default]
+    Ptx,
+    /// A compiler made it from a template in CUDA C++.
+    Template,
+}
+
+/// Which source, compiler and flags made a candidate. It is for the record: no gate looks at it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// What it was made from.
+    pub kind: OriginKind,
+    /// SHA-256 of the source and of what it includes from its own folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The compiler with its version, such as `nvcc 13.0.88`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compiler: Option<String>,
+    /// The flags that it was given, but for macros: those are the candidate's tunables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
+}
+
 /// A kernel that somebody proposes: text and a plan, never host code.
 ///
 /// Everything around it (allocating, launching, timing, comparing) is the factory's. Nothing in a candidate is believed:
@@ -72,6 +100,8 @@ pub struct Candidate {
     pub ptx: String,
     /// How to launch it, and for which sizes it claims to be right (`when`).
     pub variant: Variant,
+    /// Which source, compiler and flags made it.
+    pub origin: Origin,
 }
 
 impl Candidate {

@@ -7,8 +7,8 @@ use factory_spec::{
 };
 
 use crate::found::{CandidateRecord, Time, TimeBasis};
-use crate::gpu::Gpu;
 use crate::launch;
+use crate::measurer::Measurer;
 use crate::model::{Target, compulsory_bytes};
 use crate::options::SearchOptions;
 use crate::prove::Proof;
@@ -20,12 +20,16 @@ pub(crate) struct Evidence {
     pub(crate) arch: Arch,
     pub(crate) proof: Proof,
     pub(crate) served: Vec<ServedSizes>,
+    /// What the holdout gate said, where it ran; why it did not where it could have.
+    pub(crate) holdout: Result<Option<GateRecord>, String>,
 }
 
 /// One entry of `better.over` and the time of its winner.
 pub(crate) struct ServedSizes {
     pub(crate) sizes: SizeValues,
     pub(crate) time: Option<Time>,
+    /// Whether the time is of the last call, in which the best were measured again side by side.
+    pub(crate) last: bool,
 }
 
 /// The certificate of a plan. Nothing in it depends on the clock, the machine's paths or the number of threads.
@@ -36,7 +40,7 @@ pub(crate) fn certificate(
     evidence: &[Evidence],
     plan: &Plan,
     ptxas: Result<&Ptxas, &str>,
-    gpu: Result<&Gpu, &str>,
+    gpu: Result<&dyn Measurer, &str>,
 ) -> Certificate {
     let mut versions = BTreeMap::from([("kernel-factory".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
     if let Ok(ptxas) = ptxas {
@@ -54,6 +58,7 @@ pub(crate) fn certificate(
     for part in evidence {
         gates.extend(part.proof.records.iter().cloned());
         let measured = part.served.iter().filter(|served| is_measured(served.time.as_ref())).count() as u32;
+        let last = part.served.iter().filter(|served| served.last).count();
         for gate in [Gate::Device, Gate::Time] {
             let outcome = match gpu {
                 Err(reason) => Outcome::NotRun { reason: format!("no GPU took part: {reason}") },
@@ -68,6 +73,14 @@ pub(crate) fn certificate(
                         part.served.len()
                     ),
                 },
+                // The times of the rounds order candidates and are no result.
+                Ok(gpu) if gate == Gate::Time && last < part.served.len() => Outcome::NotRun {
+                    reason: format!(
+                        "on {}: {last} of {} winners were measured a second time",
+                        gpu.name(),
+                        part.served.len()
+                    ),
+                },
                 Ok(gpu) => Outcome::Passed {
                     cases: measured,
                     detail: format!("each winner alone on {}, driver {}", gpu.name(), gpu.driver()),
@@ -75,6 +88,16 @@ pub(crate) fn certificate(
             };
             gates.push(GateRecord { gate: gate.name().to_owned(), target: Some(part.arch), outcome });
         }
+        let holdout = part.holdout.as_ref();
+        gates.push(holdout.ok().cloned().flatten().unwrap_or_else(|| {
+            let reason = match (gpu, holdout) {
+                (_, Err(reason)) => reason.clone(),
+                (Err(reason), _) => format!("no GPU took part: {reason}"),
+                (Ok(gpu), _) => format!("{} does not run {} code", gpu.name(), part.arch),
+            };
+            let outcome = Outcome::NotRun { reason };
+            GateRecord { gate: Gate::Holdout.name().to_owned(), target: Some(part.arch), outcome }
+        }));
         figures.extend(part.served.iter().map(|served| figure(spec, part.arch, served, plan, gpu)));
     }
     Certificate {
@@ -103,7 +126,7 @@ fn figure(
     arch: Arch,
     served: &ServedSizes,
     plan: &Plan,
-    gpu: Result<&Gpu, &str>,
+    gpu: Result<&dyn Measurer, &str>,
 ) -> Figure {
     let variant = plan
         .target(arch)

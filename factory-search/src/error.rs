@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::template::TemplatesError;
 use crate::verdict::Rejection;
 
 /// Why a search has no result.
@@ -24,6 +25,9 @@ pub enum SearchError {
         /// Why, with the part of the program that it is about.
         reason: String,
     },
+    /// A template is wrong, or there is no compiler for it.
+    #[error(transparent)]
+    Templates(#[from] TemplatesError),
     /// `[better]` asks for something that this search can neither optimise nor enforce.
     #[error(
         "`[better]` of `{kernel}` asks for `{what}`, which this version does not search for\n\n\
@@ -76,6 +80,14 @@ pub enum SearchError {
     Gpu {
         /// Its number.
         ordinal: usize,
+        /// Why.
+        message: String,
+    },
+    /// The workers that were asked for cannot be started.
+    #[error("workers for `{kernel}` cannot be started: {message}")]
+    Workers {
+        /// The kernel's name.
+        kernel: String,
         /// Why.
         message: String,
     },

@@ -1,9 +1,12 @@
 //! What a search comes back with.
 
+use std::fmt;
+
 use factory_spec::{Arch, Sealed};
 use serde::Serialize;
 
-use crate::candidate::Tunables;
+use crate::candidate::{Origin, Tunables};
+use crate::gpu::Energy;
 use crate::verdict::{Gate, Rejection, Verdict};
 
 /// Where a time comes from.
@@ -37,6 +40,8 @@ pub struct CandidateRecord {
     pub arch: Arch,
     /// What it was made from.
     pub tunables: Tunables,
+    /// Which source, compiler and flags made it.
+    pub origin: Origin,
     /// The entry of `better.over` that it was proposed for, as `m=32768 n=4096`.
     pub sizes: String,
     /// The last gate that it went through.
@@ -52,6 +57,9 @@ pub struct CandidateRecord {
     pub measured: Option<Time>,
     /// Registers a thread, where it was assembled.
     pub registers: Option<u32>,
+    /// Energy of one execution, where it was asked for and a GPU told it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy: Option<Energy>,
 }
 
 impl CandidateRecord {
@@ -77,4 +85,38 @@ pub struct Found {
     pub winners: Vec<String>,
     /// Whether the order of the candidates comes from a model. It does unless a GPU measured them.
     pub modelled: bool,
+    /// What the search learnt and what memory gave to it; `None` when nothing measured or nothing was remembered.
+    pub learned: Option<Learned>,
+}
+
+/// What memory gave to a search, over all sizes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Learned {
+    /// Measured candidates of other tasks that the search learnt from.
+    pub experiences: usize,
+    /// How many specs and sizes they are of.
+    pub tasks: usize,
+    /// Candidates that were tried first because something like them won elsewhere.
+    pub seeds: usize,
+    /// How many of the winners are among them.
+    pub seeded_winners: usize,
+    /// Verdicts of earlier searches that were not paid for again.
+    pub remembered: usize,
+    /// Candidates that were timed.
+    pub timed: usize,
+}
+
+impl fmt::Display for Learned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.experiences == 0 && self.remembered == 0 {
+            return write!(f, "memory: empty; {} candidates were timed", self.timed);
+        }
+        write!(
+            f,
+            "memory: learnt from {} timed candidates of {} other tasks; {} of {} timed here were like winners there, of the \
+             winners {}; {} known verdicts not paid for again",
+            self.experiences, self.tasks, self.seeds, self.timed, self.seeded_winners, self.remembered
+        )
+    }
 }

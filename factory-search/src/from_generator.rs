@@ -38,7 +38,7 @@ impl Proposer for Generator<'_> {
         configurations
             .into_iter()
             .map(|config| {
-                Proposal::new(move || {
+                Proposal::with_tunables(config.tunables(), move || {
                     self.space
                         .generate(&config, arch)
                         .map_err(|declined| Reason::NotGenerated { message: declined.to_string() })

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use factory_ptx::ast::Module;
-use factory_ptx::machine::{Kernel, Launch};
-use factory_spec::{BoundSpec, LaunchPlan, ParamPlan, SizeExpr, SizeValues, Variant};
+use factory_ptx::machine::{Kernel, Launch, Memory, TensorMap};
+use factory_spec::{
+    BoundSpec, LaunchPlan, MAP_BYTES, MapBase, ParamPlan, SizeExpr, SizeValues, TensorMapPlan,
+    TensorMapShape, Variant,
+};
 
 use crate::verdict::Reason;
 
@@ -119,12 +122,22 @@ pub(crate) struct Bindings {
     pub(crate) scratch: BTreeMap<String, u64>,
 }
 
+/// Encodes a tensor map over the buffer at an address: the driver does it for a GPU, [`machine_map`] for the machine.
+pub(crate) type EncodeMap<'a> = &'a dyn Fn(&TensorMapShape, u64) -> Result<[u8; MAP_BYTES], String>;
+
+/// A tensor map as the machine reads it.
+pub(crate) fn machine_map(shape: &TensorMapShape, buffer: u64) -> Result<[u8; MAP_BYTES], String> {
+    TensorMap::planned(shape, buffer).encode().map_err(|error| error.to_string())
+}
+
 /// The bytes of each parameter, in order.
 pub(crate) fn parameters(
     spec: &BoundSpec,
     sizes: &SizeValues,
+    variant: &Variant,
     launch: &LaunchPlan,
     bindings: &Bindings,
+    encode: EncodeMap<'_>,
 ) -> Result<Vec<Vec<u8>>, Reason> {
     let missing =
         |what: &str, name: &str| Reason::Plan { message: format!("the {what} `{name}` is not there") };
@@ -145,6 +158,18 @@ pub(crate) fn parameters(
                     .ok_or_else(|| missing("scratch buffer", name))?
                     .to_le_bytes()
                     .to_vec(),
+                ParamPlan::TensorMap(map) => {
+                    let wrong = |message: String| Reason::Plan {
+                        message: format!("`{}` at {}: {message}", launch.entry, label(spec, sizes)),
+                    };
+                    let shape = map_shape(spec, sizes, variant, map, &wrong)?;
+                    let (what, name, address) = match &map.over {
+                        MapBase::Arg(arg) => ("argument", arg, bindings.pointers.get(arg)),
+                        MapBase::Scratch(name) => ("scratch buffer", name, bindings.scratch.get(name)),
+                    };
+                    let address = *address.ok_or_else(|| missing(what, name))?;
+                    encode(&shape, address).map_err(wrong)?.to_vec()
+                }
                 ParamPlan::Size { value, bytes } => {
                     let number = evaluate(spec, sizes, value)?;
                     match bytes {
@@ -169,6 +194,45 @@ pub(crate) fn parameters(
             })
         })
         .collect()
+}
+
+/// A tensor map of a plan at these sizes.
+fn map_shape(
+    spec: &BoundSpec,
+    sizes: &SizeValues,
+    variant: &Variant,
+    map: &TensorMapPlan,
+    wrong: &dyn Fn(String) -> Reason,
+) -> Result<TensorMapShape, Reason> {
+    let (dtype, bytes) = match &map.over {
+        MapBase::Arg(name) => {
+            let arg = spec.arg(name).ok_or_else(|| wrong(format!("there is no argument `{name}`")))?;
+            (Some(arg.dtype), spec.elements(arg, sizes) * arg.dtype.size())
+        }
+        MapBase::Scratch(name) => {
+            let all = scratch_bytes(spec, sizes, variant)?;
+            let found = all.into_iter().find(|(other, _)| other == name);
+            (None, found.ok_or_else(|| wrong(format!("there is no scratch buffer `{name}`")))?.1)
+        }
+    };
+    let numbers = map.numbers(|expr| evaluate(spec, sizes, expr))?;
+    let layout = map.layout(dtype).map_err(|fault| wrong(fault.to_string()))?;
+    layout.shape(&numbers, bytes as u64).map_err(|fault| wrong(fault.to_string()))
+}
+
+/// Adds a variant's scratch buffers to the machine's memory.
+pub(crate) fn machine_scratch(
+    spec: &BoundSpec,
+    sizes: &SizeValues,
+    variant: &Variant,
+    memory: &mut Memory<'_>,
+    bindings: &mut Bindings,
+) -> Result<(), Reason> {
+    for (plan, (name, bytes)) in variant.scratch.iter().zip(scratch_bytes(spec, sizes, variant)?) {
+        let address = if plan.zero { memory.zeroed(&name, bytes) } else { memory.scratch(&name, bytes) };
+        bindings.scratch.insert(name, address);
+    }
+    Ok(())
 }
 
 /// The kernels of a variant, decoded for the machine, one for each launch.

@@ -4,13 +4,14 @@
 //! became of every candidate. In between, in order:
 //!
 //! 1. The spec is admitted: would a trivial answer pass, does every operand matter.
-//! 2. A proposer lists configurations for the sizes of `better.over`. There is one proposer so far, the [`generator`],
-//!    which lowers a reference program to PTX.
+//! 2. Proposers list configurations for the sizes of `better.over`: the [`generator`], which lowers a reference program
+//!    to PTX, and [`template`]s in CUDA C++, which a compiler of this machine makes into PTX ([`compile`]).
 //! 3. Every [`Candidate`] goes through the [`gates`], cheapest first. A gate passes it or refuses it with a typed
 //!    [`Rejection`]. All candidates get a few small cases on the PTX machine; those that may win get all cases.
 //! 4. The [`model`] turns the machine's counters and a target's figures into seconds. Without a GPU that is the order in
-//!    which candidates are ranked, and everything that shows it says *modelled*. With a GPU the best of them are
-//!    checked and timed there ([`gpu`]).
+//!    which candidates are ranked, and everything that shows it says *modelled*. With something that measures (a
+//!    [`Measurer`], such as the [`gpu`]) candidates are checked and timed in rounds: a strategy that learns from every
+//!    answer, and from what a memory holds of other specs, says what is timed next ([`learn`]).
 //! 5. The winners of all sizes become one plan whose variants are guarded by conditions on the sizes and whose last
 //!    variant serves every size. The plan is proved again as a whole, on cases that hit every variant, and sealed.
 //!
@@ -20,8 +21,9 @@
 //!   reason.
 //! - The same spec, options and seed give the same bytes, whatever the number of threads, as long as no GPU measures and
 //!   no limit in seconds cuts the search short.
-//! - On a GPU, candidates run in this process. An error of the device costs one candidate and a new context; a kernel that
-//!   never ends would take the process with it. The PTX machine's instruction budget refuses such kernels first.
+//! - On a GPU, candidates run in processes of their own ([`worker`]), which never hold an expected value. A candidate that
+//!   hangs, crashes or spoils its context costs itself and its process. Programs that do not offer themselves as workers
+//!   ([`serve_if_asked`]) run candidates in their own process, and say so.
 
 mod candidate;
 mod certificate;
@@ -29,32 +31,50 @@ mod compose;
 mod error;
 mod found;
 mod from_generator;
+mod holdout;
+mod host;
+mod judge;
 mod launch;
+mod measurer;
 mod observer;
 mod on_gpu;
 mod options;
 mod parallel;
 mod proposer;
+mod proposers;
 mod prove;
 mod screen;
 mod search;
+mod sequences;
+mod splice;
+mod start;
 mod verdict;
 
 pub mod cases;
+pub mod compile;
+pub mod evidence;
 pub mod gates;
 pub mod generator;
 pub mod gpu;
+pub mod learn;
+pub mod log;
 pub mod model;
+pub mod template;
 pub mod toolchain;
+pub mod worker;
 
-pub use candidate::{Candidate, TunableValue, Tunables};
+pub use candidate::{Candidate, Origin, OriginKind, TunableValue, Tunables};
 pub use error::SearchError;
-pub use found::{CandidateRecord, Found, Time, TimeBasis};
+pub use found::{CandidateRecord, Found, Learned, Time, TimeBasis};
 pub use from_generator::Generator;
+pub use host::{HostProgram, serve_if_asked};
+pub use judge::{Judged, judge};
+pub use measurer::Measurer;
 pub use observer::{Event, Observer, Phase, Silent};
 pub use on_gpu::verify_on_gpu;
-pub use options::{Budget, GpuPolicy, PtxasPolicy, SearchOptions};
+pub use options::{Budget, GpuPolicy, PtxasPolicy, SearchOptions, WorkerOptions, launcher_words};
 pub use proposer::{Proposal, Proposer};
+pub use proposers::Proposers;
 pub use prove::{Verified, verify};
-pub use search::{search, search_with};
+pub use search::{Means, search, search_by, search_with};
 pub use verdict::{Gate, Reason, Rejection, Verdict};

@@ -3,6 +3,7 @@
 use factory_spec::Arch;
 
 use crate::found::CandidateRecord;
+use crate::gpu::Timing;
 use crate::verdict::Gate;
 
 /// The steps of a search, in order.
@@ -74,6 +75,13 @@ pub enum Event<'a> {
         seconds: f64,
         /// Whether `seconds` was measured on a GPU; if not, it comes from a model.
         measured: bool,
+    },
+    /// Candidates were timed at one entry of `better.over`: raw samples, noise, and the device around them.
+    Timed {
+        /// The sizes, as `m=32768 n=4096`.
+        sizes: &'a str,
+        /// Everything that the clock says.
+        timing: &'a Timing,
     },
     /// A gate will not run, and why. The certificate says the same.
     NotRun {

@@ -3,11 +3,13 @@
 use factory_spec::{BoundSpec, GateRecord, Outcome, Sealed};
 
 use crate::candidate::Candidate;
-use crate::gpu::Gpu;
+use crate::options::WorkerOptions;
 use crate::prove::{Verified, cases_for_plan};
+use crate::start;
 use crate::verdict::{Gate, Reason, Rejection};
 
-/// Runs the device gate on every variant that a GPU would launch, each on all cases that it serves.
+/// Runs the device gate on every variant that a GPU would launch, each on all cases that it serves: in a worker process where the
+/// program can be started as one ([`crate::serve_if_asked`]), else in this one.
 ///
 /// # Errors
 /// The GPU cannot be used, has no target in the plan, or the gate refuses a variant.
@@ -18,7 +20,8 @@ pub fn verify_on_gpu(
     seed: u64,
 ) -> Result<Verified, Rejection> {
     let infrastructure = |message: String| Rejection::new(Gate::Device, Reason::Infrastructure { message });
-    let mut gpu = Gpu::open(ordinal).map_err(infrastructure)?;
+    let workers = WorkerOptions { gpus: 1, ..WorkerOptions::default() };
+    let mut gpu = start::gpu(ordinal, &workers, 1, &mut |_| ()).map_err(infrastructure)?;
     let (major, minor) = gpu.capability();
     let target = sealed.plan.target_for((major, minor)).ok_or_else(|| {
         infrastructure(format!(
@@ -32,19 +35,27 @@ pub fn verify_on_gpu(
         .ok_or_else(|| infrastructure(format!("`{}` is not among the sealed files", target.ptx)))?;
     let cases = cases_for_plan(spec, &sealed.plan, seed);
     let mut count = 0;
+    let mut protection = String::new();
     for variant in &target.variants {
         let candidate = Candidate {
             id: variant.name.clone(),
             proposer: "sealed",
+            origin: Default::default(),
             tunables: Default::default(),
             arch: target.arch,
             ptx: ptx.clone(),
             variant: variant.clone(),
         };
-        count += gpu.check(spec, &cases, &candidate)?;
+        let report = gpu.check(spec, &cases, &candidate)?;
+        count += report.cases;
+        protection = report.to_string();
     }
-    let detail =
-        format!("{} variants on {}, driver {}, seed {seed}", target.variants.len(), gpu.name(), gpu.driver());
+    let detail = format!(
+        "{} variants on {}, driver {}, seed {seed}; the last one: {protection}",
+        target.variants.len(),
+        gpu.name(),
+        gpu.driver()
+    );
     let record = GateRecord {
         gate: Gate::Device.name().to_owned(),
         target: Some(target.arch),

@@ -2,18 +2,34 @@
 
 use factory_spec::{Arch, SizeValues};
 
-use crate::candidate::Candidate;
+use crate::candidate::{Candidate, Tunables};
 use crate::verdict::Reason;
 
 /// A candidate that is not written yet. Writing it is part of the work that runs on all cores.
 pub struct Proposal<'a> {
+    tunables: Option<Tunables>,
     make: Box<dyn Fn() -> Result<Candidate, Reason> + Send + Sync + 'a>,
 }
 
 impl<'a> Proposal<'a> {
     /// A proposal that `make` writes. It must write the same candidate whenever it is called.
     pub fn new(make: impl Fn() -> Result<Candidate, Reason> + Send + Sync + 'a) -> Self {
-        Self { make: Box::new(make) }
+        Self { tunables: None, make: Box::new(make) }
+    }
+
+    /// A proposal whose tunables are known before it is written. A search that learns finds neighbours of what was good,
+    /// and what others knew to be good, by comparing the tunables of proposals; those of the written candidate must be the
+    /// same.
+    pub fn with_tunables(
+        tunables: Tunables,
+        make: impl Fn() -> Result<Candidate, Reason> + Send + Sync + 'a,
+    ) -> Self {
+        Self { tunables: Some(tunables), make: Box::new(make) }
+    }
+
+    /// The tunables, where the proposer tells them in advance.
+    pub fn tunables(&self) -> Option<&Tunables> {
+        self.tunables.as_ref()
     }
 
     /// Writes the candidate.
@@ -27,7 +43,7 @@ impl<'a> Proposal<'a> {
 
 impl std::fmt::Debug for Proposal<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Proposal").finish_non_exhaustive()
+        f.debug_struct("Proposal").field("tunables", &self.tunables).finish_non_exhaustive()
     }
 }
 

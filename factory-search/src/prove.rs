@@ -82,6 +82,7 @@ pub(crate) fn prove_target(
     if let Some(rejection) = first_failure(results) {
         return Err(rejection);
     }
+    gate.orders(cases, &served)?;
     let mut count = served.len() as u32;
     for (position, variant) in subject.variants.iter().enumerate() {
         if served.iter().any(|&index| gate.variant_for(&cases.all()[index]) == Some(position)) {
@@ -98,12 +99,17 @@ pub(crate) fn prove_target(
         if let Some(rejection) = first_failure(results) {
             return Err(rejection);
         }
+        gate.orders(cases, &served)?;
         count += served.len() as u32;
     }
     records.push(passed(
         Gate::Machine,
         count,
-        format!("{} variants; all outputs written and right, no fault, seed {seed}", subject.variants.len()),
+        format!(
+            "{} variants; all outputs written and right, no fault, seed {seed}{}",
+            subject.variants.len(),
+            gate.not_compared()
+        ),
     ));
     Ok(Proof { records })
 }

@@ -12,7 +12,8 @@ use crate::gates::machine::MachineGate;
 use crate::gates::{self, Subject};
 use crate::model::{self, Estimate, LaunchProfile, Target, estimate_variant};
 use crate::toolchain::Resources;
-use crate::verdict::{Gate, Reason, Rejection};
+use crate::verdict::{Gate, Reason, Rejection, Verdict};
+use crate::worker::Prover;
 
 type Shared<T> = Mutex<HashMap<[u8; 32], Arc<OnceLock<T>>>>;
 type Profile = Result<Vec<LaunchProfile>, Reason>;
@@ -23,17 +24,24 @@ pub(crate) struct Screen<'a> {
     pub(crate) spec: &'a BoundSpec,
     pub(crate) cases: &'a Cases,
     pub(crate) seed: u64,
+    prover: Option<&'a dyn Prover>,
     quick: Shared<Result<(), Rejection>>,
     full: Shared<Result<u32, Rejection>>,
     profiles: Shared<Profile>,
 }
 
 impl<'a> Screen<'a> {
-    pub(crate) fn new(spec: &'a BoundSpec, cases: &'a Cases, seed: u64) -> Self {
+    pub(crate) fn new(
+        spec: &'a BoundSpec,
+        cases: &'a Cases,
+        seed: u64,
+        prover: Option<&'a dyn Prover>,
+    ) -> Self {
         Self {
             spec,
             cases,
             seed,
+            prover,
             quick: Mutex::default(),
             full: Mutex::default(),
             profiles: Mutex::default(),
@@ -58,6 +66,13 @@ impl<'a> Screen<'a> {
     /// Every case on the machine; how many there were.
     pub(crate) fn full(&self, candidate: &Candidate, module: &Module) -> Result<u32, Rejection> {
         once(&self.full, machine_key(candidate, None), || {
+            if let Some(prover) = self.prover {
+                match prover.prove(self.spec, self.cases, self.seed, candidate) {
+                    // It is lost, or the candidate was too much for it: this process can do it too.
+                    Err(rejection) if rejection.verdict == Verdict::Infrastructure => {}
+                    outcome => return outcome,
+                }
+            }
             let gate = MachineGate::new(self.spec, Subject::from(candidate), module, self.seed)?;
             gate.run_all(self.cases, &self.cases.served(self.spec, &candidate.variant))
         })
@@ -70,14 +85,14 @@ impl<'a> Screen<'a> {
         })
     }
 
-    /// The modelled time at these sizes.
-    pub(crate) fn estimate(
+    /// What the candidate asks of the hardware at these sizes, and the modelled time that comes of it.
+    pub(crate) fn detail(
         &self,
         candidate: &Candidate,
         module: &Module,
         over: &SizeValues,
         resources: Option<&Resources>,
-    ) -> Result<Estimate, Rejection> {
+    ) -> Result<(Vec<LaunchProfile>, Estimate), Rejection> {
         let refuse = |reason| Rejection::new(Gate::Machine, reason);
         let mut profiles = self.profile(candidate, module, over).map_err(refuse)?;
         if let Some(resources) = resources {
@@ -90,7 +105,8 @@ impl<'a> Screen<'a> {
             }
         }
         let compulsory = model::compulsory_bytes(self.spec, over);
-        estimate_variant(&profiles, compulsory, Target::of(candidate.arch)).ok_or_else(|| {
+        let estimate = estimate_variant(&profiles, compulsory, Target::of(candidate.arch));
+        let estimate = estimate.ok_or_else(|| {
             let entry =
                 candidate.variant.launches.first().map(|launch| launch.entry.clone()).unwrap_or_default();
             let (asked, limit) = profiles.first().map_or((0, 0), |profile| {
@@ -105,7 +121,8 @@ impl<'a> Screen<'a> {
                 asked,
                 limit,
             })
-        })
+        })?;
+        Ok((profiles, estimate))
     }
 }
 

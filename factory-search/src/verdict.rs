@@ -4,12 +4,14 @@
 //! candidate that needs a form the machine does not know is `Unsupported`, and a tool of ours that broke is
 //! `Infrastructure`, which says nothing about the candidate and may be tried again.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The checks, cheapest first; also the order in which they run.
+/// The checks, cheapest first. They run in this order, but for the machine: where something measures, a few cases run on it
+/// before the device, and all of them after it, for what may win.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -28,12 +30,22 @@ pub enum Gate {
     Device,
     /// Measured on a GPU; not impossibly fast, and right while it was timed.
     Time,
+    /// The device gate on cases drawn from a secret seed after the candidate was frozen.
+    Holdout,
 }
 
 impl Gate {
     /// Every gate, in order.
-    pub const ALL: [Gate; 7] =
-        [Gate::Generate, Gate::Parse, Gate::Policy, Gate::Assemble, Gate::Machine, Gate::Device, Gate::Time];
+    pub const ALL: [Gate; 8] = [
+        Gate::Generate,
+        Gate::Parse,
+        Gate::Policy,
+        Gate::Assemble,
+        Gate::Machine,
+        Gate::Device,
+        Gate::Time,
+        Gate::Holdout,
+    ];
 
     /// The name that certificates and logs use.
     pub fn name(self) -> &'static str {
@@ -45,6 +57,7 @@ impl Gate {
             Self::Machine => "machine",
             Self::Device => "device",
             Self::Time => "time",
+            Self::Holdout => "holdout",
         }
     }
 }
@@ -74,6 +87,16 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Verdict; 6] = [
+        Verdict::Pass,
+        Verdict::Wrong,
+        Verdict::Unsafe,
+        Verdict::Gaming,
+        Verdict::Unsupported,
+        Verdict::Infrastructure,
+    ];
+
     /// The name that certificates and logs use.
     pub fn name(self) -> &'static str {
         match self {
@@ -94,7 +117,7 @@ impl fmt::Display for Verdict {
 }
 
 /// A refusal.
-#[derive(Clone, Debug, PartialEq, Serialize, Error)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Error)]
 #[error("{gate}: {verdict}: {reason}")]
 pub struct Rejection {
     /// The gate that refused.
@@ -113,7 +136,7 @@ impl Rejection {
 }
 
 /// Why a gate refused a candidate.
-#[derive(Clone, Debug, PartialEq, Serialize, Error)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Error)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reason {
@@ -121,6 +144,22 @@ pub enum Reason {
     #[error("the proposer could not write it: {message}")]
     NotGenerated {
         /// The proposer's words.
+        message: String,
+    },
+    /// The compiler refused its source.
+    #[error("{compiler}: {message}")]
+    NotCompiled {
+        /// The compiler with its version.
+        compiler: String,
+        /// The compiler's own message, with the template's line numbers.
+        message: String,
+    },
+    /// The compiler ran out of time or memory over its source, or fell over.
+    #[error("{compiler}: {message}")]
+    CompileLimit {
+        /// The compiler with its version.
+        compiler: String,
+        /// What happened.
         message: String,
     },
     /// The text is not PTX.
@@ -165,7 +204,7 @@ pub enum Reason {
     #[error("`{directive}` is `{found}`; allowed here: {allowed}")]
     Header {
         /// The directive.
-        directive: &'static str,
+        directive: Cow<'static, str>,
         /// Its value.
         found: String,
         /// What is allowed.
@@ -193,7 +232,7 @@ pub enum Reason {
         /// Line in the PTX.
         line: u32,
         /// Why it is refused.
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// A special register that tells a kernel when or how often it runs.
     #[error("line {line}: `{register}` may not be read: {why}")]
@@ -203,7 +242,7 @@ pub enum Reason {
         /// Line in the PTX.
         line: u32,
         /// Why it is refused.
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// An instruction that is not on the allowlist.
     #[error("line {line}: `{instruction}` is not allowed: {why}")]
@@ -213,7 +252,7 @@ pub enum Reason {
         /// Line in the PTX.
         line: u32,
         /// Why it is refused.
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// Something outside the module is declared or called.
     #[error("line {line}: `{name}` is not defined in this module")]
@@ -299,6 +338,14 @@ pub enum Reason {
         /// The output.
         output: String,
     },
+    /// Two executions on the same input are further apart than the tolerance allows, where the spec lets them differ.
+    #[error("{sizes}: two executions on the same input are too far apart: {message}")]
+    Unsteady {
+        /// The sizes of the case.
+        sizes: String,
+        /// Output, index, both values and why.
+        message: String,
+    },
     /// A guard band around a buffer was changed.
     #[error("{sizes}: bytes outside `{buffer}` were changed")]
     GuardBand {
@@ -315,6 +362,22 @@ pub enum Reason {
         /// The output.
         output: String,
     },
+    /// The worker process that ran it died, twice.
+    #[error("{sizes}: the process that ran it died: {message}")]
+    Crashed {
+        /// The sizes, where they are known.
+        sizes: String,
+        /// How it ended.
+        message: String,
+    },
+    /// The worker process that ran it gave no answer in time and was killed.
+    #[error("{sizes}: no answer within {seconds} s; the process that ran it was killed")]
+    Hang {
+        /// The sizes, where they are known.
+        sizes: String,
+        /// The limit.
+        seconds: f64,
+    },
     /// The GPU stopped the kernel.
     #[error("{sizes}: the GPU reported {code}: {message}")]
     DeviceFault {
@@ -325,8 +388,10 @@ pub enum Reason {
         /// What was going on.
         message: String,
     },
-    /// A time that the bytes to be moved do not allow.
-    #[error("{sizes}: {seconds:.3e} s is less than the {bound:.3e} s that its compulsory bytes need")]
+    /// A time that the bytes to be moved or the operations do not allow.
+    #[error(
+        "{sizes}: {seconds:.3e} s is less than the {bound:.3e} s that its compulsory bytes and operations need"
+    )]
     ImpossiblyFast {
         /// The sizes.
         sizes: String,
@@ -335,6 +400,18 @@ pub enum Reason {
         /// The bound.
         bound: f64,
     },
+    /// The device was still at work after the event that ends the timed window.
+    #[error(
+        "{sizes}: the device worked {seconds:.3e} s beyond the event that ends a window of {window:.3e} s"
+    )]
+    OutlivesWindow {
+        /// The sizes.
+        sizes: String,
+        /// How long, in the best of all windows.
+        seconds: f64,
+        /// What the events said of it.
+        window: f64,
+    },
     /// The output of a timed launch was not what the checked launch wrote.
     #[error("{sizes}: a timed launch left a wrong `{output}`")]
     TimedOutput {
@@ -342,6 +419,14 @@ pub enum Reason {
         sizes: String,
         /// The output.
         output: String,
+    },
+    /// An earlier search has the verdict on this very candidate, under the same gates.
+    #[error("{message} (found by an earlier search)")]
+    Remembered {
+        /// The verdict.
+        verdict: Verdict,
+        /// The reason of that time, in words.
+        message: String,
     },
     /// Our own tools failed.
     #[error("{message}")]
@@ -356,6 +441,8 @@ impl Reason {
     pub fn verdict(&self) -> Verdict {
         match self {
             Self::NotGenerated { .. }
+            | Self::NotCompiled { .. }
+            | Self::CompileLimit { .. }
             | Self::NotPtx { .. }
             | Self::EntryMissing { .. }
             | Self::Parameter { .. }
@@ -372,13 +459,20 @@ impl Reason {
             | Self::External { .. }
             | Self::AbsoluteAddress { .. }
             | Self::ImpossiblyFast { .. }
+            | Self::OutlivesWindow { .. }
             | Self::TimedOutput { .. } => Verdict::Gaming,
             Self::Fault { .. }
             | Self::InputChanged { .. }
             | Self::GuardBand { .. }
             | Self::DeviceFault { .. }
+            | Self::Crashed { .. }
+            | Self::Hang { .. }
             | Self::PoisonShows { .. } => Verdict::Unsafe,
-            Self::Unwritten { .. } | Self::Mismatch { .. } | Self::NotDeterministic { .. } => Verdict::Wrong,
+            Self::Unwritten { .. }
+            | Self::Mismatch { .. }
+            | Self::NotDeterministic { .. }
+            | Self::Unsteady { .. } => Verdict::Wrong,
+            Self::Remembered { verdict, .. } => *verdict,
             Self::Infrastructure { .. } => Verdict::Infrastructure,
         }
     }

@@ -1,9 +1,14 @@
 //! The PTX machine finds no fault on the cases, and the outputs are right.
+//!
+//! Tensors lie at multiples of 256 bytes in one half of the cases, and in the other half at addresses that are multiples
+//! of the plan's alignment and of no more. What the order of blocks can change is looked at in kernels whose blocks can
+//! see each other at all: such a kernel has to finish when only one block is resident at a time, since no launch promises
+//! more, and where the spec asks for determinism two orders must give the same bits.
 
-use factory_ptx::ast::Module;
+use factory_ptx::ast::{Module, Statement};
 use factory_ptx::machine::{self, Checks, Kernel, MachineError, Memory, Options, Stop};
 use factory_spec::compare;
-use factory_spec::{BoundSpec, Variant};
+use factory_spec::{BoundSpec, InputKind, Requirement, Variant};
 
 use super::Subject;
 use crate::cases::{Cases, PreparedCase};
@@ -14,6 +19,26 @@ use crate::verdict::{Gate, Reason, Rejection};
 /// Warp-instructions for each element of a case, and at least; a kernel that takes more never ends.
 const BUDGET_PER_ELEMENT: u64 = 20_000;
 const BUDGET_AT_LEAST: u64 = 50_000_000;
+/// Sizes that are run in other orders, and the most elements that they have.
+const ORDER_CASES: usize = 4;
+const ORDER_ELEMENTS: usize = 1 << 15;
+/// What lies before a tensor that does not begin at a multiple of 256 bytes: a NaN of every float type.
+const BAND: u8 = 0xff;
+/// What an output holds before a launch: no likely answer.
+const POISON: u8 = 0xa5;
+
+/// How a case is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct How {
+    /// The order of blocks and warps.
+    pub seed: u64,
+    /// What is checked.
+    pub checks: Checks,
+    /// Whether tensors begin at multiples of the plan's alignment that are multiples of no more, instead of 256 bytes.
+    pub shifted: bool,
+    /// Blocks that are resident at a time.
+    pub resident_blocks: u64,
+}
 
 /// What a subject's kernels look like to the machine: decoded once, run on many cases.
 pub struct MachineGate<'a> {
@@ -21,6 +46,8 @@ pub struct MachineGate<'a> {
     subject: Subject<'a>,
     kernels: Vec<Vec<Kernel>>,
     seed: u64,
+    /// Whether what one block does can depend on another.
+    communicates: bool,
 }
 
 impl<'a> MachineGate<'a> {
@@ -40,7 +67,18 @@ impl<'a> MachineGate<'a> {
             .map(|variant| launch::kernels(module, variant))
             .collect::<Result<_, _>>()
             .map_err(|reason| Rejection::new(Gate::Machine, reason))?;
-        Ok(MachineGate { spec, subject, kernels, seed })
+        Ok(MachineGate { spec, subject, kernels, seed, communicates: communicates(module) })
+    }
+
+    /// Families of instructions that no hardware has confirmed, in words for a detail; empty when there are none.
+    pub fn not_compared(&self) -> String {
+        let families: std::collections::BTreeSet<&str> =
+            self.kernels.iter().flatten().flat_map(Kernel::not_compared).collect();
+        if families.is_empty() {
+            return String::new();
+        }
+        let families: Vec<&str> = families.into_iter().collect();
+        format!("; not compared with hardware: {}", families.join(", "))
     }
 
     /// The position of the variant that serves a case.
@@ -48,46 +86,54 @@ impl<'a> MachineGate<'a> {
         self.subject.variants.iter().position(|variant| launch::serves(self.spec, &case.case.sizes, variant))
     }
 
+    /// How a case is run: with every check, in an order of its own and at an alignment that its seed chooses.
+    pub fn how(&self, case: &PreparedCase) -> How {
+        How {
+            seed: self.seed ^ case.case.seed,
+            checks: Checks::all(),
+            shifted: case.case.seed & 1 == 1,
+            resident_blocks: Options::default().resident_blocks,
+        }
+    }
+
     /// Runs one case with every check: no fault, every output written, inputs unchanged, outputs right.
     ///
     /// # Errors
     /// What is wrong, or `NoCase` when no variant serves the sizes.
     pub fn run(&self, case: &PreparedCase) -> Result<(), Rejection> {
-        self.inspect(case).map_err(|reason| Rejection::new(Gate::Machine, reason))
+        let outputs = self.outputs(case, &self.how(case))?;
+        let refuse = |reason| Rejection::new(Gate::Machine, reason);
+        let ready = case.ready(self.spec).map_err(|message| refuse(no_oracle(case, message)))?;
+        let outputs: Vec<&[u8]> = outputs.iter().map(Vec::as_slice).collect();
+        compare::compare(self.spec, &case.case, &ready.expected, &outputs, &ready.tolerances)
+            .map(|_| ())
+            .map_err(|mismatch| {
+                refuse(Reason::Mismatch { sizes: describe(case), message: mismatch.to_string() })
+            })
     }
 
-    fn inspect(&self, case: &PreparedCase) -> Result<(), Reason> {
-        let Some(index) = self.variant_for(case) else {
-            let when: Vec<String> =
-                self.subject.variants.iter().map(|variant| variant.when.to_string()).collect();
-            return Err(Reason::NoCase { when: when.join("; ") });
-        };
-        let ready = case.ready(self.spec).map_err(|message| Reason::Infrastructure {
-            message: format!("the oracle at {}: {message}", case.label),
-        })?;
+    /// The bytes of each output of one case, which nobody has compared yet.
+    ///
+    /// # Errors
+    /// A fault, an output that was not written as a whole, or `NoCase` when no variant serves the sizes.
+    pub fn outputs(&self, case: &PreparedCase, how: &How) -> Result<Vec<Vec<u8>>, Rejection> {
+        let refuse = |reason| Rejection::new(Gate::Machine, reason);
+        let Some(index) = self.variant_for(case) else { return Err(refuse(self.no_case())) };
         let options = Options {
-            checks: Checks::all(),
+            checks: how.checks,
             instruction_budget: (case.elements as u64)
                 .saturating_mul(BUDGET_PER_ELEMENT)
                 .max(BUDGET_AT_LEAST),
             // Another order of warps and blocks for each case: what depends on it gives itself away.
-            seed: self.seed ^ case.case.seed,
+            seed: how.seed,
             threads: 1,
-            blocks: None,
+            resident_blocks: how.resident_blocks,
+            ..Options::default()
         };
-        let outputs = execute(
-            self.spec,
-            &self.subject.variants[index],
-            &self.kernels[index],
-            self.subject,
-            case,
-            &ready.inputs,
-            &options,
-        )?;
-        let outputs: Vec<&[u8]> = outputs.iter().map(Vec::as_slice).collect();
-        compare::compare(self.spec, &case.case, &ready.expected, &outputs, &ready.tolerances)
-            .map(|_| ())
-            .map_err(|mismatch| Reason::Mismatch { sizes: describe(case), message: mismatch.to_string() })
+        let (variant, kernels) = (&self.subject.variants[index], &self.kernels[index]);
+        let shift = if how.shifted { variant.alignment as usize % 256 } else { 0 };
+        execute(self.spec, variant, kernels, self.subject, case, case.inputs(self.spec), shift, &options)
+            .map_err(refuse)
     }
 
     /// Runs several cases of `cases`; how many, or the first refusal.
@@ -96,15 +142,76 @@ impl<'a> MachineGate<'a> {
     /// The first refusal in the order of `indices`.
     pub fn run_all(&self, cases: &Cases, indices: &[usize]) -> Result<u32, Rejection> {
         if indices.is_empty() {
-            let when: Vec<String> =
-                self.subject.variants.iter().map(|variant| variant.when.to_string()).collect();
-            return Err(Rejection::new(Gate::Machine, Reason::NoCase { when: when.join("; ") }));
+            return Err(Rejection::new(Gate::Machine, self.no_case()));
         }
         for &index in indices {
             self.run(&cases.all()[index])?;
         }
+        self.orders(cases, indices)?;
         Ok(indices.len() as u32)
     }
+
+    /// Runs a few cases again in other orders, if the kernel's blocks can see each other.
+    ///
+    /// # Errors
+    /// A block waits for one that nothing promises to have started, or two orders differ where the spec wants none to.
+    pub fn orders(&self, cases: &Cases, indices: &[usize]) -> Result<(), Rejection> {
+        if !self.communicates {
+            return Ok(());
+        }
+        let mut small: Vec<&PreparedCase> = indices
+            .iter()
+            .map(|&index| &cases.all()[index])
+            .filter(|case| case.elements <= ORDER_ELEMENTS && self.variant_for(case).is_some())
+            .collect();
+        // Zeros and powers of two add up to the same in every order: ordinary inputs first.
+        let ordinary = |case: &PreparedCase| case.case.kinds.values().all(|kind| *kind == InputKind::Normal);
+        small.sort_by_key(|case| (!ordinary(case), std::cmp::Reverse(case.elements)));
+        let mut seen = std::collections::BTreeSet::new();
+        small.retain(|case| seen.insert(case.case.sizes.clone()));
+        for case in small.into_iter().take(ORDER_CASES) {
+            // In the order of their numbers: blocks that wait for earlier ones alone are let through.
+            let alone = self.outputs(case, &How { seed: 0, resident_blocks: 1, ..self.how(case) })?;
+            if !self.spec.better.require.contains(&Requirement::Deterministic) {
+                continue;
+            }
+            let other = self.outputs(case, &How { seed: !self.how(case).seed, ..self.how(case) })?;
+            let names = self.spec.outputs().map(|(_, arg)| &arg.name);
+            for ((a, b), output) in alone.iter().zip(&other).zip(names) {
+                if a != b {
+                    let (sizes, output) = (describe(case), output.clone());
+                    return Err(Rejection::new(Gate::Machine, Reason::NotDeterministic { sizes, output }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn no_case(&self) -> Reason {
+        let when: Vec<String> =
+            self.subject.variants.iter().map(|variant| variant.when.to_string()).collect();
+        Reason::NoCase { when: when.join("; ") }
+    }
+}
+
+fn no_oracle(case: &PreparedCase, message: &str) -> Reason {
+    Reason::Infrastructure { message: format!("the oracle at {}: {message}", case.label) }
+}
+
+/// Whether blocks can see what others do: without atomics and strong accesses that would be a race, which is a fault.
+fn communicates(module: &Module) -> bool {
+    fn any(body: &[Statement]) -> bool {
+        body.iter().any(|statement| match statement {
+            Statement::Block(inner) => any(inner),
+            Statement::Instruction(instruction) => {
+                matches!(instruction.opcode.as_str(), "atom" | "red" | "cp")
+                    && (instruction.opcode != "cp" || instruction.has("reduce"))
+                    || ["volatile", "relaxed", "acquire", "release"].iter().any(|word| instruction.has(word))
+            }
+            _ => false,
+        })
+    }
+    module.functions().filter_map(|function| function.body.as_deref()).any(any)
 }
 
 /// Sizes and kinds of inputs, for a message.
@@ -113,7 +220,9 @@ fn describe(case: &PreparedCase) -> String {
     if kinds.is_empty() { case.label.clone() } else { format!("{} ({})", case.label, kinds.join(", ")) }
 }
 
-/// Runs a variant's launches on fresh memory and returns the bytes of each output.
+/// Runs a variant's launches on fresh memory and returns the bytes of each output. Tensors begin `shift` bytes behind a
+/// multiple of 256.
+#[expect(clippy::too_many_arguments, reason = "they are what a run consists of")]
 fn execute(
     spec: &BoundSpec,
     variant: &Variant,
@@ -121,58 +230,65 @@ fn execute(
     subject: Subject<'_>,
     case: &PreparedCase,
     inputs: &std::collections::BTreeMap<factory_spec::ArgId, Vec<u8>>,
+    shift: usize,
     options: &Options,
 ) -> Result<Vec<Vec<u8>>, Reason> {
     let sizes = &case.case.sizes;
     let target = Target::of(subject.arch);
-    // What is written starts as a pattern that is no likely answer; an `inout` starts as its old contents.
-    let mut written: Vec<Vec<u8>> = spec
-        .outputs()
-        .map(|(id, arg)| match inputs.get(&id) {
-            Some(old) if arg.role.reads() => old.clone(),
-            _ => vec![0xa5; spec.elements(arg, sizes) * arg.dtype.size()],
-        })
-        .collect();
+    let missing = |name: &str| Reason::Infrastructure { message: format!("no input was drawn for `{name}`") };
+    // Every tensor behind its band. An `inout` starts as its old contents, what is only written as poison.
+    let mut images: Vec<Vec<u8>> = Vec::new();
+    for (index, arg) in spec.args.iter().enumerate() {
+        let mut image = vec![BAND; if arg.scalar { 0 } else { shift }];
+        match inputs.get(&factory_spec::ArgId(index as u32)) {
+            Some(content) if arg.role.reads() => image.extend(content),
+            _ if arg.role.reads() => return Err(missing(&arg.name)),
+            _ => image.resize(shift + spec.elements(arg, sizes) * arg.dtype.size(), POISON),
+        }
+        images.push(image);
+    }
     let mut memory = Memory::new();
     let mut bindings = Bindings::default();
     let mut outputs = Vec::new();
-    let mut slots = written.iter_mut();
-    for (index, arg) in spec.args.iter().enumerate() {
-        let id = factory_spec::ArgId(index as u32);
-        let missing = || Reason::Infrastructure { message: format!("no input was drawn for `{}`", arg.name) };
+    for (arg, image) in spec.args.iter().zip(&mut images) {
         if arg.scalar {
-            bindings.scalars.insert(arg.name.clone(), inputs.get(&id).ok_or_else(missing)?.clone());
+            bindings.scalars.insert(arg.name.clone(), image.clone());
             continue;
         }
-        let address = if arg.role.writes() {
-            let slot = slots.next().ok_or_else(missing)?;
-            let address =
-                if arg.role.reads() { memory.inout(&arg.name, slot) } else { memory.output(&arg.name, slot) };
-            outputs.push((arg.name.clone(), address, arg.role.reads()));
-            address
-        } else {
-            memory.input(&arg.name, inputs.get(&id).ok_or_else(missing)?)
+        let address = match (arg.role.reads(), arg.role.writes()) {
+            (_, false) => memory.input(&arg.name, image),
+            (false, true) => memory.output(&arg.name, image),
+            (true, true) => memory.inout(&arg.name, image),
         };
-        bindings.pointers.insert(arg.name.clone(), address);
+        if arg.role.writes() {
+            outputs.push((arg.name.clone(), address, arg.role.reads()));
+        }
+        bindings.pointers.insert(arg.name.clone(), address + shift as u64);
     }
-    for (name, bytes) in launch::scratch_bytes(spec, sizes, variant)? {
-        let address = memory.scratch(&name, bytes);
-        bindings.scratch.insert(name, address);
-    }
+    launch::machine_scratch(spec, sizes, variant, &mut memory, &mut bindings)?;
     for (plan, kernel) in variant.launches.iter().zip(kernels) {
         let limit = target.shared_bytes_of_block.saturating_sub(kernel.static_shared());
         let Some(dimensions) = launch::dimensions(spec, sizes, plan, limit)? else { continue };
-        let values = launch::parameters(spec, sizes, plan, &bindings)?;
+        let values = launch::parameters(spec, sizes, variant, plan, &bindings, &launch::machine_map)?;
         let run = launch::machine_launch(kernel, plan, dimensions, &values)?;
         machine::run(kernel, &run, &mut memory, options).map_err(|stop| stopped(stop, case))?;
     }
     for (name, address, old) in outputs {
         // An `inout` counts as written from the start; that it was is for the comparison to see.
-        if let (Some(range), false) = (memory.unwritten(address), old) {
-            return Err(Reason::Unwritten { sizes: describe(case), output: name, byte: range.start as u64 });
+        if let (Some(range), false) = (memory.unwritten_from(address, shift), old) {
+            let byte = (range.start - shift) as u64;
+            return Err(Reason::Unwritten { sizes: describe(case), output: name, byte });
         }
     }
     drop(memory);
+    let mut written = Vec::new();
+    for (arg, mut image) in spec.args.iter().zip(images).filter(|(arg, _)| arg.role.writes()) {
+        let content = image.split_off(shift.min(image.len()));
+        if image.iter().any(|byte| *byte != BAND) {
+            return Err(Reason::GuardBand { sizes: describe(case), buffer: arg.name.clone() });
+        }
+        written.push(content);
+    }
     Ok(written)
 }
 

@@ -10,6 +10,7 @@
 //! The gates that need a GPU are in [`crate::gpu`].
 
 pub mod assemble;
+mod dependent;
 pub mod machine;
 pub mod parse;
 pub mod policy;

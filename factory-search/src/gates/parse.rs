@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 
 use factory_ptx::ast::{Function, FunctionDirective, FunctionKind, Module, Type, Variable};
-use factory_spec::{Arch, BoundSpec, LaunchPlan, ParamPlan, Role, Variant};
+use factory_spec::{
+    Arch, BoundSpec, LaunchPlan, MAP_ALIGNMENT, MAP_BYTES, MapBase, ParamPlan, Role, Variant,
+};
 
-use super::Subject;
+use super::{Subject, dependent};
 use crate::verdict::{Gate, Reason, Rejection};
 
 /// Threads that a block may have.
 const BLOCK_LIMIT: u64 = 1024;
-/// Blocks that a cluster may have without the driver being asked for more.
-const CLUSTER_LIMIT: u64 = 8;
+/// Blocks that a cluster may have. The driver is asked for more than the portable 8, and a device may still refuse.
+const CLUSTER_LIMIT: u64 = 16;
 /// Newest PTX version that is accepted: what the newest driver in wide use compiles.
 const NEWEST_VERSION: (u32, u32) = (9, 0);
 
@@ -29,7 +31,10 @@ fn oldest_version(arch: Arch) -> (u32, u32) {
 /// # Errors
 /// The first disagreement.
 pub fn parse(spec: &BoundSpec, subject: &Subject<'_>) -> Result<Module, Rejection> {
-    inspect(spec, subject).map_err(|reason| Rejection::new(Gate::Parse, reason))
+    let module = inspect(spec, subject).map_err(|reason| Rejection::new(Gate::Parse, reason))?;
+    // A matter of policy that only the plan can settle.
+    dependent::check(&module, subject.variants).map_err(|reason| Rejection::new(Gate::Policy, reason))?;
+    Ok(module)
 }
 
 fn inspect(spec: &BoundSpec, subject: &Subject<'_>) -> Result<Module, Reason> {
@@ -78,8 +83,9 @@ fn duplicate(module: &Module) -> Option<&Function> {
 }
 
 fn check_header(module: &Module, arch: Arch) -> Result<(), Reason> {
-    let header =
-        |directive, found: String, allowed: String| Err(Reason::Header { directive, found, allowed });
+    let header = |directive: &'static str, found: String, allowed: String| {
+        Err(Reason::Header { directive: directive.into(), found, allowed })
+    };
     if module.target != [arch.name()] {
         return header(".target", module.target.join(", "), arch.name().to_owned());
     }
@@ -120,6 +126,8 @@ fn check_params(
         let wanted = describe_plan(spec, variant, planned)?;
         let bytes = match planned {
             ParamPlan::Pointer { .. } | ParamPlan::Scratch { .. } => 8,
+            ParamPlan::TensorMap(_) if is_map(declared) => continue,
+            ParamPlan::TensorMap(_) => return disagree(index, describe(declared), wanted),
             ParamPlan::Size { bytes, .. } => u64::from(*bytes),
             ParamPlan::Scalar { arg } => match spec.arg(arg) {
                 Some(arg) => arg.dtype.size() as u64,
@@ -136,8 +144,18 @@ fn check_params(
     Ok(())
 }
 
+/// Whether a parameter is what a tensor map is passed as.
+fn is_map(declared: &Variable) -> bool {
+    declared.size() == Some(MAP_BYTES as u64)
+        && declared.vector.is_none()
+        && declared.align.is_some_and(|align| u64::from(align).is_multiple_of(MAP_ALIGNMENT))
+}
+
 fn describe(declared: &Variable) -> String {
     let mut text = format!(".{}", declared.ty.name());
+    if let Some(align) = declared.align {
+        text = format!(".align {align} {text}");
+    }
     if let Some(vector) = declared.vector {
         text = format!(".v{vector} {text}");
     }
@@ -182,6 +200,13 @@ fn describe_plan(spec: &BoundSpec, variant: &Variant, planned: &ParamPlan) -> Re
                 return Err(unknown("the scratch buffer", name));
             }
             format!("the address of the scratch buffer `{name}` (64 bits)")
+        }
+        ParamPlan::TensorMap(map) => {
+            let over = match &map.over {
+                MapBase::Arg(arg) => format!("`{arg}`"),
+                MapBase::Scratch(name) => format!("the scratch buffer `{name}`"),
+            };
+            format!("a tensor map over {over} (.align {MAP_ALIGNMENT} .b8[{MAP_BYTES}])")
         }
     })
 }

@@ -5,7 +5,7 @@
 //! machine's and the device gate's to find; this gate removes the means of telling one launch from another, of keeping
 //! something for the next one, and of holding data in a cache across the timer's flush.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use factory_ptx::ast::{
     AddressBase, Directive, Function, FunctionKind, Instruction, Item, Linking, Module, Operand, Space,
@@ -78,6 +78,8 @@ const OPCODES: &[&str] = &[
     "createpolicy",
     "cvta",
     "fence",
+    // Where it may stand is for `dependent` to say, which knows the plan.
+    "griddepcontrol",
     "isspacep",
     "ld",
     "ldmatrix",
@@ -117,7 +119,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("trap", "an honest kernel has nothing to stop for"),
     ("brkpt", "it stops for a debugger"),
     ("pmevent", "it talks to a profiler"),
-    ("griddepcontrol", "it lets work run past the end of a timed launch"),
     ("nanosleep", "it waits for time to pass"),
     ("prefetch", "it may warm a cache for the next launch"),
     ("prefetchu", "it may warm a cache for the next launch"),
@@ -186,9 +187,13 @@ fn inspect(module: &Module) -> Result<(), Reason> {
         .filter(|function| function.body.is_some())
         .map(|function| function.name.as_str())
         .collect();
+    let mut constants = 0u64;
     for item in &module.items {
         match item {
-            Item::Variable(variable) => check_variable(variable)?,
+            Item::Variable(variable) => {
+                check_variable(variable)?;
+                check_module_variable(variable, &mut constants)?;
+            }
             Item::Function(function) => {
                 let outside = matches!(function.linking, Some(Linking::Extern | Linking::Common));
                 if outside || !defined.contains(function.name.as_str()) {
@@ -201,6 +206,11 @@ fn inspect(module: &Module) -> Result<(), Reason> {
             Item::Directive(_) => {}
         }
     }
+    let constants: BTreeMap<String, u64> = module
+        .variables()
+        .filter(|variable| variable.space == Space::Const)
+        .filter_map(|variable| Some((variable.name.clone(), variable.size()?)))
+        .collect();
     let mut variables = Names::default();
     for variable in module.variables() {
         variables.add(variable);
@@ -214,7 +224,13 @@ fn inspect(module: &Module) -> Result<(), Reason> {
         }
         collect(body, &mut names);
         let policies = cache_policies(body);
-        let context = Context { function, names: &names, defined: &defined, policies: &policies };
+        let context = Context {
+            function,
+            names: &names,
+            defined: &defined,
+            policies: &policies,
+            constants: &constants,
+        };
         statements(body, &context)?;
     }
     Ok(())
@@ -222,12 +238,12 @@ fn inspect(module: &Module) -> Result<(), Reason> {
 
 /// A variable may not outlive a launch or carry data into it.
 fn check_variable(variable: &Variable) -> Result<(), Reason> {
-    let refuse = |why| {
+    let refuse = |why: &'static str| {
         Err(Reason::ModuleVariable {
             name: variable.name.clone(),
             space: variable.space.name().to_owned(),
             line: variable.span.line,
-            why,
+            why: why.into(),
         })
     };
     match variable.space {
@@ -249,8 +265,62 @@ fn check_variable(variable: &Variable) -> Result<(), Reason> {
     }
 }
 
-/// Bytes of constants that one table may hold.
+/// Bytes of constants that one table may hold, and all of a module together.
 const CONST_LIMIT: u64 = 256;
+const ALL_CONSTANTS: u64 = 1024;
+
+/// At module scope only shared memory and constants are known to end with the launch. Many small tables are one large one.
+fn check_module_variable(variable: &Variable, constants: &mut u64) -> Result<(), Reason> {
+    let why = match variable.space {
+        Space::Const => {
+            *constants = constants.saturating_add(variable.size().unwrap_or(u64::MAX));
+            if *constants <= ALL_CONSTANTS {
+                return Ok(());
+            }
+            "the constants of a module are more than 1024 bytes; a kernel's data are its arguments"
+        }
+        Space::Shared => return Ok(()),
+        _ => "only shared memory and constants are declared outside functions",
+    };
+    Err(Reason::ModuleVariable {
+        name: variable.name.clone(),
+        space: variable.space.name().to_owned(),
+        line: variable.span.line,
+        why: why.into(),
+    })
+}
+
+/// A register that is named like a special one would be read as one thing here and as another by an assembler.
+fn check_register(variable: &Variable) -> Result<(), Reason> {
+    let base = variable.name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let names = [variable.name.as_str(), base];
+    let special = names.iter().any(|name| REGISTERS.contains(name) || SPECIAL.contains(name));
+    if variable.space != Space::Reg || !special {
+        return Ok(());
+    }
+    Err(Reason::SpecialRegister {
+        register: variable.name.clone(),
+        line: variable.span.line,
+        why: "a declared register may not have the name of a special one".into(),
+    })
+}
+
+/// Special registers that are not on the list of those that may be read, without the digits at the end.
+const SPECIAL: &[&str] = &[
+    "%clock",
+    "%clock_hi",
+    "%globaltimer",
+    "%globaltimer_lo",
+    "%globaltimer_hi",
+    "%gridid",
+    "%smid",
+    "%nsmid",
+    "%warpid",
+    "%nwarpid",
+    "%envreg",
+    "%pm",
+    "%current_graph_exec",
+];
 
 /// What names mean inside one function.
 #[derive(Clone, Default)]
@@ -336,13 +406,27 @@ struct Context<'a> {
     names: &'a Names,
     defined: &'a BTreeSet<&'a str>,
     policies: &'a BTreeSet<String>,
+    /// Constants of the module with their sizes.
+    constants: &'a BTreeMap<String, u64>,
+}
+
+impl Context<'_> {
+    /// Whether the name is a parameter of the entry that holds one number.
+    fn is_plain_parameter(&self, name: &str) -> bool {
+        self.function.kind == FunctionKind::Entry
+            && self.function.params.iter().any(|param| param.name == name && param.array.is_empty())
+            && !self.names.registers.contains(name)
+    }
 }
 
 fn statements(body: &[Statement], context: &Context<'_>) -> Result<(), Reason> {
     for statement in body {
         match statement {
             Statement::Block(inner) => statements(inner, context)?,
-            Statement::Variable(variable) => check_variable(variable)?,
+            Statement::Variable(variable) => {
+                check_variable(variable)?;
+                check_register(variable)?;
+            }
             Statement::Instruction(instruction) => check_instruction(instruction, context)?,
             Statement::Directive(Directive::CallTargets { targets, span, .. }) => {
                 if let Some(name) = targets.iter().find(|name| !context.defined.contains(name.as_str())) {
@@ -357,7 +441,9 @@ fn statements(body: &[Statement], context: &Context<'_>) -> Result<(), Reason> {
 
 fn check_instruction(instruction: &Instruction, context: &Context<'_>) -> Result<(), Reason> {
     let line = instruction.span.line;
-    let refuse = |why| Err(Reason::Instruction { instruction: instruction.mnemonic(), line, why });
+    let refuse = |why: &'static str| {
+        Err(Reason::Instruction { instruction: instruction.mnemonic(), line, why: why.into() })
+    };
     let opcode = instruction.opcode.as_str();
     if let Some((_, why)) = REFUSED.iter().find(|(name, _)| *name == opcode) {
         return refuse(why);
@@ -407,13 +493,13 @@ fn check_call(instruction: &Instruction, context: &Context<'_>) -> Result<(), Re
         Some(name) if context.names.is_register(name) => Err(Reason::Instruction {
             instruction: instruction.mnemonic(),
             line,
-            why: "its target is not known",
+            why: "its target is not known".into(),
         }),
         Some(name) => Err(Reason::External { name: name.clone(), line }),
         None => Err(Reason::Instruction {
             instruction: instruction.mnemonic(),
             line,
-            why: "its target is not known",
+            why: "its target is not known".into(),
         }),
     }
 }
@@ -421,6 +507,12 @@ fn check_call(instruction: &Instruction, context: &Context<'_>) -> Result<(), Re
 fn check_operand(operand: &Operand, instruction: &Instruction, context: &Context<'_>) -> Result<(), Reason> {
     let line = instruction.span.line;
     match operand {
+        // `mov`, `cvta` and calls take a name for its address. Only what is passed as bytes (a tensor map) has a use for that.
+        Operand::Name(name) if context.is_plain_parameter(name) => Err(Reason::Instruction {
+            instruction: instruction.mnemonic(),
+            line,
+            why: "it takes the address of a parameter, behind which lies what the plan did not pass".into(),
+        }),
         Operand::Name(name) => check_name(name, line, context),
         Operand::Address { base, offset } => check_address(base, *offset, instruction, context),
         Operand::Vector(parts) | Operand::Group(parts) | Operand::TensorAddress(parts) => {
@@ -449,7 +541,7 @@ fn check_name(name: &str, line: u32, context: &Context<'_>) -> Result<(), Reason
     if REGISTERS.contains(&base) {
         return Ok(());
     }
-    Err(Reason::SpecialRegister { register: name.to_owned(), line, why: register_reason(base) })
+    Err(Reason::SpecialRegister { register: name.to_owned(), line, why: register_reason(base).into() })
 }
 
 fn check_address(
@@ -473,10 +565,22 @@ fn check_address(
         }
     };
     check_name(name, line, context)?;
+    if let Some(&size) = context.constants.get(name).filter(|_| space == "const") {
+        let end = u64::try_from(offset).ok().and_then(|offset| offset.checked_add(access_bytes(instruction)));
+        if end.is_none_or(|end| end > size) {
+            return Err(Reason::Instruction {
+                instruction: instruction.mnemonic(),
+                line,
+                why: "it reads beyond the constant".into(),
+            });
+        }
+    }
     if space != "param" || context.function.kind != FunctionKind::Entry {
         return Ok(());
     }
-    let refuse = |why| Err(Reason::Instruction { instruction: instruction.mnemonic(), line, why });
+    let refuse = |why: &'static str| {
+        Err(Reason::Instruction { instruction: instruction.mnemonic(), line, why: why.into() })
+    };
     match context.names.parameters.iter().find(|(parameter, _)| parameter == name) {
         Some((_, size)) => {
             let inside = u64::try_from(offset)

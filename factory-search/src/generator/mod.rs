@@ -90,6 +90,7 @@ impl<'a> Space<'a> {
         Candidate {
             id: config.to_string(),
             proposer: "generator",
+            origin: Default::default(),
             tunables: config.tunables(),
             arch,
             ptx: module.to_string(),

@@ -118,6 +118,7 @@ pub(super) fn variant(
             block: [config.threads, config.rows, 1],
             cluster: [config.cluster, 1, 1],
             shared_bytes: SizeExpr::constant(i64::from(shared_bytes)),
+            programmatic: false,
             params,
         }],
     }

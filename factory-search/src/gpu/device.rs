@@ -5,7 +5,10 @@ use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use factory_spec::{BoundSpec, SizeValues, Variant};
 
 use super::driver::{Address, Driver, DriverError, Handle, LaunchAttribute, LaunchConfig};
-use super::helpers;
+use super::kernels::Helpers;
+use super::memory::{self, Protection};
+use super::stage::Stage;
+use super::tensor_map;
 use crate::candidate::Candidate;
 use crate::launch::{self, Bindings};
 use crate::verdict::Reason;
@@ -16,15 +19,22 @@ const ATTRIBUTE_L2_BYTES: c_int = 38;
 const ATTRIBUTE_MAJOR: c_int = 75;
 const ATTRIBUTE_MINOR: c_int = 76;
 const ATTRIBUTE_SHARED_OPTIN: c_int = 97;
+const ATTRIBUTE_VIRTUAL_MEMORY: c_int = 102;
 /// `CU_LIMIT_PERSISTING_L2_CACHE_SIZE`
 const LIMIT_PERSISTING_L2: c_int = 6;
 /// `CU_FUNC_ATTRIBUTE_*`
 const FUNCTION_SHARED: c_int = 1;
 const FUNCTION_LOCAL: c_int = 3;
 const FUNCTION_REGISTERS: c_int = 4;
-const FUNCTION_MAX_DYNAMIC_SHARED: c_int = 8;
+pub(super) const FUNCTION_MAX_DYNAMIC_SHARED: c_int = 8;
+/// `CU_FUNC_ATTRIBUTE_NON_PORTABLE_CLUSTER_SIZE_ALLOWED`
+pub(super) const FUNCTION_LARGE_CLUSTERS: c_int = 14;
+/// Blocks of a cluster that need no asking.
+const PORTABLE_CLUSTER: u32 = 8;
 /// `CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION`
-const LAUNCH_CLUSTER: c_uint = 4;
+pub(super) const LAUNCH_CLUSTER: c_uint = 4;
+/// `CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION`
+const LAUNCH_PROGRAMMATIC: c_uint = 6;
 /// `CU_JIT_ERROR_LOG_BUFFER` and its size.
 const JIT_ERROR_LOG: c_uint = 5;
 const JIT_ERROR_LOG_BYTES: c_uint = 6;
@@ -40,10 +50,14 @@ pub struct Gpu {
     pub(super) multiprocessors: u32,
     pub(super) shared_limit: u32,
     pub(super) stream: Handle,
-    helpers: Handle,
-    fill: Handle,
-    fingerprint: Handle,
-    differ: Handle,
+    pub(super) helpers: Helpers,
+    protection: Protection,
+    /// Memory of the device gate, kept from one candidate to the next.
+    pub(super) stage: Stage,
+    /// Whether a lost context is replaced. A worker process ends instead.
+    renews: bool,
+    /// Whether the context is lost for good.
+    pub(super) spent: bool,
 }
 
 impl std::fmt::Debug for Gpu {
@@ -80,6 +94,11 @@ fn kernel_module_version() -> Option<String> {
 }
 
 impl Gpu {
+    /// Whether this machine has a driver; why not, in words.
+    pub(crate) fn has_driver() -> Result<(), String> {
+        Driver::get().map(|_| ())
+    }
+
     /// Opens a GPU; why not, in words.
     ///
     /// # Errors
@@ -118,12 +137,15 @@ impl Gpu {
             multiprocessors: attribute(ATTRIBUTE_MULTIPROCESSORS)?.max(1),
             shared_limit: attribute(ATTRIBUTE_SHARED_OPTIN)?,
             stream: std::ptr::null_mut(),
-            helpers: std::ptr::null_mut(),
-            fill: std::ptr::null_mut(),
-            fingerprint: std::ptr::null_mut(),
-            differ: std::ptr::null_mut(),
+            helpers: Helpers::NONE,
+            protection: Protection::Bands { reason: "not asked yet".to_owned() },
+            stage: Stage::default(),
+            renews: true,
+            spent: false,
         };
+        let virtual_memory = attribute(ATTRIBUTE_VIRTUAL_MEMORY)? != 0;
         gpu.attach()?;
+        gpu.protection = memory::protection(&gpu, virtual_memory);
         Ok(gpu)
     }
 
@@ -142,33 +164,36 @@ impl Gpu {
             // output.
             self.driver.stream_create(&mut self.stream, 0)?;
         }
-        let image = CString::new(helpers::PTX).expect("the helpers hold no zero byte");
-        // SAFETY: the image is a C string, the context is current, the names are C strings.
-        unsafe {
-            let none = std::ptr::null_mut();
-            self.driver.module_load(
-                &mut self.helpers,
-                image.as_ptr().cast(),
-                0,
-                none,
-                std::ptr::null_mut(),
-            )?;
-            self.driver.module_function(&mut self.fill, self.helpers, c"fill".as_ptr())?;
-            self.driver.module_function(&mut self.fingerprint, self.helpers, c"fingerprint".as_ptr())?;
-            self.driver.module_function(&mut self.differ, self.helpers, c"differ".as_ptr())?;
-        }
+        self.helpers = Helpers::load(self.driver, self.shared_limit)?;
         Ok(())
     }
 
     /// Throws the context away with everything in it and makes a new one, after an error that stays with a context.
     pub(super) fn renew(&mut self) -> Result<(), DriverError> {
+        self.stage = Stage::default();
         // SAFETY: no handle of the old context is used again: `attach` replaces those of this struct, and buffers and
         // modules of a lost context are forgotten by their owners' `Drop`, whose errors are ignored.
         unsafe {
             let _ = self.driver.context_release(self.device);
             self.driver.context_reset(self.device)?;
         }
-        self.attach()
+        self.attach()?;
+        memory::give_back_lost(self.driver);
+        Ok(())
+    }
+
+    /// From now on a lost context is the end: [`Gpu::is_spent`] says so.
+    pub(crate) fn keep_one_context(&mut self) {
+        self.renews = false;
+    }
+
+    pub(super) fn renews(&self) -> bool {
+        self.renews
+    }
+
+    /// Whether the context was lost and this is of no further use.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.spent
     }
 
     /// The device's name, such as `NVIDIA H200`.
@@ -201,56 +226,43 @@ impl Gpu {
         unsafe { self.driver.stream_synchronize(self.stream) }
     }
 
-    /// Fills `bytes` from `address` with random data for a dtype. Both are multiples of 4.
-    pub(super) fn fill_random(
-        &self,
-        address: Address,
-        bytes: usize,
-        dtype: factory_spec::DType,
-        seed: u64,
-    ) -> Result<(), DriverError> {
-        let values = [address, (bytes / 4) as u64, seed, u64::from(helpers::fill_kind(dtype))];
-        self.helper(self.fill, &values)
+    /// The device's number as the driver counts.
+    pub(super) fn ordinal(&self) -> c_int {
+        self.device
     }
 
-    /// Queues adding the fingerprint of `bytes` from `address` to the 8 bytes at `into`.
-    pub(super) fn fingerprint(
-        &self,
-        address: Address,
-        bytes: usize,
-        into: Address,
-    ) -> Result<(), DriverError> {
-        self.helper(self.fingerprint, &[address, (bytes / 4) as u64, into])
+    /// How buffers of this device are protected.
+    pub fn protection(&self) -> &Protection {
+        &self.protection
     }
 
-    /// Queues counting the elements of `a` that are not within bounds of `b`, added to the 8 bytes at `into`.
-    pub(super) fn differ(
-        &self,
-        (a, b): (Address, Address),
-        elements: usize,
-        kind: u32,
-        (relative, absolute): (f64, f64),
-        into: Address,
-    ) -> Result<(), DriverError> {
-        let values = [a, b, elements as u64, u64::from(kind), relative.to_bits(), absolute.to_bits(), into];
-        self.helper(self.differ, &values)
+    /// Protects buffers by guard bands alone, as where the driver has no virtual memory calls.
+    pub fn use_bands(&mut self) {
+        self.stage = Stage::default();
+        self.protection = Protection::Bands { reason: "asked for".to_owned() };
     }
 
-    /// Launches a helper. A 32-bit parameter is read from the low half of its word.
-    fn helper(&self, function: Handle, values: &[u64]) -> Result<(), DriverError> {
-        let mut pointers: Vec<*mut c_void> =
-            values.iter().map(|value| std::ptr::from_ref(value).cast_mut().cast()).collect();
-        let config = LaunchConfig {
-            grid: [self.multiprocessors * 8, 1, 1],
-            block: [helpers::THREADS, 1, 1],
-            shared_bytes: 0,
-            stream: self.stream,
-            attributes: std::ptr::null_mut(),
-            attribute_count: 0,
-        };
-        // SAFETY: function and stream are of the current context; one pointer for each parameter, each to at least its
-        // bytes; the driver copies parameters before it returns.
-        unsafe { self.driver.launch(&config, function, pointers.as_mut_ptr(), std::ptr::null_mut()) }
+    /// Where the device is on its bus, such as `0000:0b:00.0`: how the management library finds it.
+    pub(super) fn bus(&self) -> Result<String, DriverError> {
+        let mut text = [0u8; 64];
+        // SAFETY: the pointer is to a live array whose length is given.
+        unsafe {
+            self.driver.device_pci(text.as_mut_ptr().cast::<c_char>(), text.len() as c_int, self.device)
+        }?;
+        let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
+        Ok(String::from_utf8_lossy(&text[..end]).into_owned())
+    }
+
+    /// The same, for telling GPUs of a host apart; empty where the driver does not say.
+    pub(crate) fn place(&self) -> String {
+        self.bus().unwrap_or_default()
+    }
+
+    /// Bytes of L2 that are set aside for persisting lines; `None` where the device has no such thing.
+    pub(super) fn persisting_l2(&self) -> Option<usize> {
+        let mut bytes = 0;
+        // SAFETY: the pointer is to a live integer and the context is current.
+        unsafe { self.driver.get_limit(&mut bytes, LIMIT_PERSISTING_L2) }.ok().map(|()| bytes)
     }
 }
 
@@ -258,8 +270,10 @@ impl Drop for Gpu {
     fn drop(&mut self) {
         // SAFETY: the handles are of this context and not used again. A lost context makes these calls fail, which
         // changes nothing any more.
+        self.stage = Stage::default();
+        self.helpers.unload(self.driver);
+        // SAFETY: as above.
         unsafe {
-            let _ = self.driver.module_unload(self.helpers);
             let _ = self.driver.stream_destroy(self.stream);
             let _ = self.driver.context_release(self.device);
         }
@@ -369,25 +383,48 @@ impl Loaded {
         bindings: &Bindings,
     ) -> Result<Vec<ReadyLaunch>, Trouble> {
         let mut ready = Vec::new();
+        // Part of every execution, timed ones too: the kernel cannot do without.
+        for (scratch, (name, bytes)) in
+            variant.scratch.iter().zip(launch::scratch_bytes(spec, sizes, variant)?)
+        {
+            if scratch.zero && bytes > 0 {
+                let address = *bindings.scratch.get(&name).ok_or_else(|| Reason::Infrastructure {
+                    message: format!("the scratch buffer `{name}` was not allocated"),
+                })?;
+                ready.push(ReadyLaunch::Zero { address, bytes });
+            }
+        }
+        let mut first = true;
         for (index, plan) in variant.launches.iter().enumerate() {
             let limit = gpu.shared_limit.saturating_sub(self.facts[index].0);
             let Some(dimensions) = launch::dimensions(spec, sizes, plan, limit)? else { continue };
-            // Without asking a function may use 48 KiB, its static shared memory included.
+            // Without asking a function may use 48 KiB, its static shared memory included. It is allowed all there is, since
+            // launches at other sizes, prepared later, may run before this one.
             if dimensions.shared_bytes > 0 {
-                let bytes = dimensions.shared_bytes as c_int;
                 // SAFETY: the function is of a loaded module.
                 unsafe {
-                    gpu.driver.function_set(self.functions[index], FUNCTION_MAX_DYNAMIC_SHARED, bytes)
+                    gpu.driver.function_set(
+                        self.functions[index],
+                        FUNCTION_MAX_DYNAMIC_SHARED,
+                        limit as c_int,
+                    )
                 }?;
             }
-            ready.push(ReadyLaunch {
+            if plan.cluster.iter().product::<u32>() > PORTABLE_CLUSTER {
+                // SAFETY: the function is of a loaded module.
+                unsafe { gpu.driver.function_set(self.functions[index], FUNCTION_LARGE_CLUSTERS, 1) }?;
+            }
+            ready.push(ReadyLaunch::Kernel {
                 function: self.functions[index],
                 grid: dimensions.grid,
                 block: plan.block,
                 cluster: plan.cluster,
                 shared_bytes: dimensions.shared_bytes,
-                params: launch::parameters(spec, sizes, plan, bindings)?,
+                // Where the launches before it are skipped, it is the first.
+                programmatic: plan.programmatic && !first,
+                params: launch::parameters(spec, sizes, variant, plan, bindings, &tensor_map::planned)?,
             });
+            first = false;
         }
         Ok(ready)
     }
@@ -400,35 +437,58 @@ impl Drop for Loaded {
     }
 }
 
-/// One launch with everything it takes.
-pub(super) struct ReadyLaunch {
-    function: Handle,
-    grid: [u32; 3],
-    block: [u32; 3],
-    cluster: [u32; 3],
-    shared_bytes: u32,
-    params: Vec<Vec<u8>>,
+/// One step of an execution with everything it takes.
+pub(super) enum ReadyLaunch {
+    /// Scratch memory is set to zero.
+    Zero { address: Address, bytes: usize },
+    /// A kernel is launched.
+    Kernel {
+        function: Handle,
+        grid: [u32; 3],
+        block: [u32; 3],
+        cluster: [u32; 3],
+        shared_bytes: u32,
+        programmatic: bool,
+        params: Vec<Vec<u8>>,
+    },
 }
 
 impl ReadyLaunch {
-    /// Queues the launch.
+    /// Queues the step.
     pub(super) fn queue(&self, gpu: &Gpu) -> Result<(), DriverError> {
+        let (function, grid, block, cluster, shared_bytes, programmatic, params) = match self {
+            Self::Zero { address, bytes } => {
+                // SAFETY: the buffer has these bytes and lives as long as the bindings that it was prepared with.
+                return unsafe { gpu.driver.fill(*address, 0, *bytes, gpu.stream) };
+            }
+            Self::Kernel { function, grid, block, cluster, shared_bytes, programmatic, params } => {
+                (*function, *grid, *block, *cluster, *shared_bytes, *programmatic, params)
+            }
+        };
         let mut pointers: Vec<*mut c_void> =
-            self.params.iter().map(|bytes| bytes.as_ptr().cast_mut().cast()).collect();
-        let mut value = [0u32; 16];
-        value[..3].copy_from_slice(&self.cluster);
-        let mut attribute = LaunchAttribute { id: LAUNCH_CLUSTER, pad: [0; 4], value };
-        let clustered = self.cluster != [1, 1, 1];
+            params.iter().map(|bytes| bytes.as_ptr().cast_mut().cast()).collect();
+        let attribute = |id, words: [u32; 3]| {
+            let mut value = [0u32; 16];
+            value[..3].copy_from_slice(&words);
+            LaunchAttribute { id, pad: [0; 4], value }
+        };
+        let mut attributes = Vec::with_capacity(2);
+        if cluster != [1, 1, 1] {
+            attributes.push(attribute(LAUNCH_CLUSTER, cluster));
+        }
+        if programmatic {
+            attributes.push(attribute(LAUNCH_PROGRAMMATIC, [1, 0, 0]));
+        }
         let config = LaunchConfig {
-            grid: self.grid,
-            block: self.block,
-            shared_bytes: self.shared_bytes,
+            grid,
+            block,
+            shared_bytes,
             stream: gpu.stream,
-            attributes: if clustered { &mut attribute } else { std::ptr::null_mut() },
-            attribute_count: u32::from(clustered),
+            attributes: attributes.as_mut_ptr(),
+            attribute_count: attributes.len() as c_uint,
         };
         // SAFETY: function and stream are of the current context; one pointer for each parameter, whose sizes the parse
         // gate compared with the entry's own; the driver copies them before it returns.
-        unsafe { gpu.driver.launch(&config, self.function, pointers.as_mut_ptr(), std::ptr::null_mut()) }
+        unsafe { gpu.driver.launch(&config, function, pointers.as_mut_ptr(), std::ptr::null_mut()) }
     }
 }

@@ -1,141 +1,302 @@
 //! Buffers that a timed candidate rotates over, and what is right in them.
 
-use std::collections::BTreeMap;
-
-use factory_spec::draw::Case;
-use factory_spec::oracle::{self, Inputs, Outputs};
-use factory_spec::tolerance::{self, Tolerances};
-use factory_spec::{ArgId, BoundSpec, Op, Reference, SizeId, SizeKind, SizeValues, compare};
+use factory_spec::{BoundSpec, Op, Reference, SizeId, SizeKind, SizeValues, tolerance};
+use serde_bytes::ByteBuf;
 
 use super::device::{Buffer, Gpu, Trouble};
 use super::driver::DriverError;
+use super::figures::Rotation;
+use super::helpers::Range;
+use super::judge::{Judge, WindowInputs, WindowOutputs};
+use super::kernels::Table;
+use super::memory::{Access, Room};
+use super::poison::Poison;
+use super::secret::Stream;
+use super::stage::BAND_WORD;
 use crate::launch::{self, Bindings};
 use crate::model::with_size;
 use crate::verdict::Reason;
 
-/// Least bytes that all sets have together, in multiples of L2.
-const ROTATION: usize = 4;
-/// Most sets: a window of so many short kernels is long enough for the events around it.
-const MOST_SETS: usize = 128;
-/// Bytes that a window of short kernels moves at least: about half a millisecond of an H200.
-const WINDOW_BYTES: usize = 2 << 30;
 /// Share of the free memory that sets may take.
 const MEMORY_SHARE: f64 = 0.8;
-/// Elements of all tensors of one window of rows that the oracle evaluates.
+/// Windows of rows that the oracle evaluates, and elements of all tensors in them together.
+const WINDOWS: usize = 6;
 const WINDOW_ELEMENTS: usize = 1 << 20;
+/// What a tensor is aligned to.
+const ALIGNMENT: usize = 256;
+/// The band between two tensors: from one to so many times the alignment, drawn anew for each, so that nobody can tell from
+/// one address where the next set lies.
+const BAND_STEPS: usize = 16;
 
 /// One complete set of arguments.
 pub(super) struct Set {
     pub(super) bindings: Bindings,
     /// By position of the argument; `None` for scalars.
-    tensors: Vec<Option<Buffer>>,
+    tensors: Vec<Option<Tensor>>,
 }
 
-/// All sets at some sizes.
+/// Where a tensor lies.
+#[derive(Clone, Copy, Debug)]
+struct Tensor {
+    address: u64,
+    bytes: usize,
+}
+
+/// An output as one run left it.
+pub(super) struct Kept {
+    arg: usize,
+    tensor: Tensor,
+    copy: Buffer,
+}
+
+/// All sets at some sizes, in two rooms: what is only read, which nobody may write while candidates run, and what is
+/// written. Tensors lie in random order with bands between them.
 pub(super) struct Sets {
     pub(super) sets: Vec<Set>,
-    /// Whether a set is cold when its turn comes again.
-    pub(super) cold: bool,
+    pub(super) rotation: Rotation,
+    read: Option<Room>,
+    inputs: Table,
+    outputs: Table,
+    bands: Table,
+    /// The argument that each band follows, in the order of the table.
+    band_names: Vec<String>,
     seed: u64,
+    /// Key of the digests.
+    key: u64,
+    driver: &'static super::driver::Driver,
+    // Held for what lies in it.
+    _written: Option<Room>,
+}
+
+/// Places for tensors in one room.
+struct Layout {
+    /// Set, argument, offset, bytes.
+    tensors: Vec<(usize, usize, usize, usize)>,
+    bytes: usize,
+}
+
+/// Lays tensors out in random order with a band of random length before each and one at the end.
+fn lay_out(mut wanted: Vec<(usize, usize, usize)>, random: &mut Stream) -> Layout {
+    random.shuffle(&mut wanted);
+    let band = |random: &mut Stream| ALIGNMENT * (1 + random.below(BAND_STEPS));
+    let mut at = band(random);
+    let mut tensors = Vec::new();
+    for (set, arg, bytes) in wanted {
+        tensors.push((set, arg, at, bytes));
+        // A whole word more, so that random data may be written in words.
+        at = (at + bytes + 4).next_multiple_of(ALIGNMENT) + band(random);
+    }
+    Layout { tensors, bytes: at }
 }
 
 impl Sets {
     pub(super) fn new(gpu: &Gpu, spec: &BoundSpec, sizes: &SizeValues, seed: u64) -> Result<Sets, Trouble> {
-        let bytes_of = |index: usize| {
-            let arg = &spec.args[index];
-            (spec.elements(arg, sizes) * arg.dtype.size()).next_multiple_of(256)
-        };
-        let of_set: usize = (0..spec.args.len()).filter(|&i| !spec.args[i].scalar).map(bytes_of).sum();
-        let of_set = of_set.max(256);
+        let length = |arg: &factory_spec::Arg| spec.elements(arg, sizes) * arg.dtype.size();
+        let room_of = |bytes: usize| bytes.next_multiple_of(ALIGNMENT) + ALIGNMENT * (BAND_STEPS / 2 + 1);
+        let of_set: usize = spec.args.iter().filter(|arg| !arg.scalar).map(length).sum();
+        let with_bands: usize =
+            spec.args.iter().filter(|arg| !arg.scalar).map(|arg| room_of(length(arg))).sum();
         let free = (gpu.free_bytes()? as f64 * MEMORY_SHARE) as usize;
-        // Scratch and a copy of the outputs need room as well.
-        let fits = (free.saturating_sub(of_set) / of_set).max(1);
-        let cold = (ROTATION * gpu.l2_bytes).div_ceil(of_set) + 1;
-        let wanted = cold.max(WINDOW_BYTES.div_ceil(of_set)).max(2);
-        let count = wanted.min(MOST_SETS.max(cold.min(1024))).min(fits);
-        let mut sets = Vec::new();
-        for _ in 0..count {
-            let mut bindings = Bindings::default();
-            let mut tensors = Vec::new();
-            for (index, arg) in spec.args.iter().enumerate() {
-                if arg.scalar {
-                    let mut bytes = Vec::new();
-                    arg.dtype.encode(&[scalar(arg)], &mut bytes);
-                    bindings.scalars.insert(arg.name.clone(), bytes);
-                    tensors.push(None);
-                    continue;
-                }
-                let buffer = Buffer::new(gpu, bytes_of(index))?;
-                bindings.pointers.insert(arg.name.clone(), buffer.address);
-                tensors.push(Some(buffer));
+        // Bands take memory and are never touched: what the sets hold is what counts.
+        let free = (free as f64 * of_set.max(1) as f64 / with_bands.max(1) as f64) as usize;
+        let rotation = Rotation::new(of_set, gpu.l2_bytes, free);
+        let mut random = Stream(super::secret::draw());
+        let wanted = |written: bool| -> Vec<(usize, usize, usize)> {
+            (0..rotation.sets)
+                .flat_map(|set| {
+                    let args = spec.args.iter().enumerate();
+                    args.filter(move |(_, arg)| !arg.scalar && arg.role.writes() == written)
+                        .map(move |(index, arg)| (set, index, length(arg)))
+                })
+                .collect()
+        };
+        let mut sets: Vec<Set> = (0..rotation.sets)
+            .map(|_| Set { bindings: Bindings::default(), tensors: vec![None; spec.args.len()] })
+            .collect();
+        let mut bands: Vec<Range> = Vec::new();
+        let mut band_names = Vec::new();
+        let mut rooms = Vec::new();
+        for written in [false, true] {
+            let layout = lay_out(wanted(written), &mut random);
+            if layout.tensors.is_empty() {
+                rooms.push(None);
+                continue;
             }
-            sets.push(Set { bindings, tensors });
+            let room = Room::new(gpu, layout.bytes)?;
+            let mut last = (room.address, "the first of all".to_owned());
+            for (set, arg, offset, bytes) in layout.tensors {
+                let address = room.address + offset as u64;
+                bands.push(Range { address: last.0, bytes: (address - last.0) as usize, pattern: BAND_WORD });
+                band_names.push(last.1);
+                last = (address + bytes as u64, spec.args[arg].name.clone());
+                sets[set].bindings.pointers.insert(spec.args[arg].name.clone(), address);
+                sets[set].tensors[arg] = Some(Tensor { address, bytes });
+            }
+            let end = room.address + room.bytes as u64;
+            // At least the band that the layout has; at most the rest of the last page.
+            bands.push(Range { address: last.0, bytes: (end - last.0) as usize, pattern: BAND_WORD });
+            band_names.push(last.1);
+            rooms.push(Some(room));
         }
-        let this = Sets { cold: count * of_set > ROTATION * gpu.l2_bytes, sets, seed };
-        this.refresh(gpu, spec, true)?;
+        for set in &mut sets {
+            for arg in spec.args.iter().filter(|arg| arg.scalar) {
+                let mut bytes = Vec::new();
+                arg.dtype.encode(&[scalar(arg)], &mut bytes);
+                set.bindings.scalars.insert(arg.name.clone(), bytes);
+            }
+        }
+        let ranges = |written: bool| -> Vec<Range> {
+            sets.iter()
+                .flat_map(|set| spec.args.iter().zip(&set.tensors))
+                .filter(|(arg, _)| arg.role.writes() == written)
+                .filter_map(|(_, tensor)| tensor.map(|tensor| (tensor.address, tensor.bytes)))
+                .map(|(address, bytes)| Range { address, bytes, pattern: 0 })
+                .collect()
+        };
+        let (inputs, outputs) = (Table::new(gpu, &ranges(false))?, Table::new(gpu, &ranges(true))?);
+        let bands = Table::new(gpu, &bands)?;
+        let written = rooms.pop().flatten();
+        let read = rooms.pop().flatten();
+        let mut this = Sets {
+            sets,
+            rotation,
+            read,
+            inputs,
+            outputs,
+            bands,
+            band_names,
+            seed,
+            key: 0,
+            driver: gpu.driver,
+            _written: written,
+        };
+        this.reseed(gpu, spec, seed)?;
         Ok(this)
     }
 
-    /// New data in every input.
+    /// New data in every input, and a new key.
     pub(super) fn reseed(&mut self, gpu: &Gpu, spec: &BoundSpec, seed: u64) -> Result<(), DriverError> {
         self.seed = seed;
-        self.refresh(gpu, spec, true)
+        self.key = super::secret::draw();
+        gpu.wait()?;
+        if let Some(read) = &self.read {
+            read.protect(Access::ReadWrite)?;
+        }
+        self.refresh(gpu, spec, true)?;
+        // Random data comes in words, which may reach a few bytes into a band.
+        self.bands.poison(gpu)?;
+        gpu.wait()?;
+        if let Some(read) = &self.read {
+            read.protect(Access::Read)?;
+        }
+        Ok(())
     }
 
     /// Puts data into what is read and written; with `inputs`, also into what is only read.
     fn refresh(&self, gpu: &Gpu, spec: &BoundSpec, inputs: bool) -> Result<(), DriverError> {
+        let mut reaches = false;
         for (number, set) in self.sets.iter().enumerate() {
-            for (index, (arg, buffer)) in spec.args.iter().zip(&set.tensors).enumerate() {
-                let Some(buffer) = buffer else { continue };
+            for (index, (arg, tensor)) in spec.args.iter().zip(&set.tensors).enumerate() {
+                let Some(tensor) = tensor else { continue };
                 if arg.role.reads() && (inputs || arg.role.writes()) {
                     let seed = self.seed ^ ((number as u64) << 32) ^ ((index as u64 + 1) << 56);
-                    gpu.fill_random(buffer.address, buffer.bytes, arg.dtype, seed)?;
+                    gpu.fill_random(tensor.address, tensor.bytes.next_multiple_of(4), arg.dtype, seed)?;
+                    reaches |= tensor.bytes % 4 != 0 && !inputs;
                 }
             }
         }
-        gpu.wait()
+        if reaches {
+            self.bands.poison(gpu)?;
+        }
+        Ok(())
     }
 
     /// Before a window: outputs hold poison, what is read and written holds its old data again.
-    pub(super) fn poison(&self, gpu: &Gpu, spec: &BoundSpec, poison: u8) -> Result<(), DriverError> {
+    pub(super) fn poison(
+        &self,
+        gpu: &Gpu,
+        spec: &BoundSpec,
+        poison: Poison,
+        random: &mut Stream,
+    ) -> Result<(), DriverError> {
         for set in &self.sets {
-            for (arg, buffer) in spec.args.iter().zip(&set.tensors) {
-                let Some(buffer) = buffer else { continue };
+            for (arg, tensor) in spec.args.iter().zip(&set.tensors) {
+                let Some(tensor) = tensor else { continue };
                 if arg.role.writes() && !arg.role.reads() {
-                    // SAFETY: the range is the whole allocation, and the stream is of this context.
-                    unsafe { gpu.driver.fill(buffer.address, poison, buffer.bytes, gpu.stream) }?;
+                    gpu.poison_range(tensor.address, tensor.bytes, poison.word(arg.dtype, random.next()))?;
                 }
             }
         }
         self.refresh(gpu, spec, false)
     }
 
-    /// Fingerprints of the tensors of each set, in order: outputs, or inputs that nothing may write.
-    pub(super) fn fingerprints(
-        &self,
-        gpu: &Gpu,
-        spec: &BoundSpec,
-        outputs: bool,
-    ) -> Result<Vec<u64>, DriverError> {
-        let wanted = |arg: &factory_spec::Arg| arg.role.writes() == outputs;
-        let of_set = spec.args.iter().filter(|arg| !arg.scalar && wanted(arg)).count();
-        let results = Buffer::new(gpu, self.sets.len() * of_set * 8)?;
-        // SAFETY: the range is the whole allocation, and the stream is of this context.
-        unsafe { gpu.driver.fill(results.address, 0, results.bytes.max(8), gpu.stream) }?;
-        let mut slot = results.address;
+    /// Digests of the tensors of each set, in order: outputs, or inputs that nothing may write.
+    pub(super) fn fingerprints(&self, gpu: &Gpu, outputs: bool) -> Result<Vec<u64>, DriverError> {
+        if outputs { self.outputs.digests(gpu, self.key) } else { self.inputs.digests(gpu, self.key) }
+    }
+
+    /// A copy of every output of every set, for candidates whose outputs may differ from run to run.
+    pub(super) fn keep(&self, gpu: &Gpu, spec: &BoundSpec) -> Result<Vec<Kept>, DriverError> {
+        let mut kept = Vec::new();
         for set in &self.sets {
-            for (arg, buffer) in spec.args.iter().zip(&set.tensors) {
-                let Some(buffer) = buffer else { continue };
-                if wanted(arg) {
-                    gpu.fingerprint(buffer.address, buffer.bytes, slot)?;
-                    slot += 8;
-                }
+            for (arg, tensor) in set.tensors.iter().enumerate() {
+                let Some(tensor) = tensor.filter(|_| spec.args[arg].role.writes()) else { continue };
+                let copy = Buffer::new(gpu, tensor.bytes)?;
+                // SAFETY: both have that many bytes, and the stream is of this context.
+                unsafe { gpu.driver.copy(copy.address, tensor.address, tensor.bytes, gpu.stream) }?;
+                kept.push(Kept { arg, tensor, copy });
             }
         }
         gpu.wait()?;
-        let mut bytes = vec![0; results.bytes];
-        results.download(0, &mut bytes)?;
-        Ok(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect())
+        Ok(kept)
+    }
+
+    /// The position of the first output that is further from its copy than the limits allow. Those without limits have to be
+    /// the same, which `differing` says.
+    pub(super) fn strayed(
+        gpu: &Gpu,
+        spec: &BoundSpec,
+        kept: &[Kept],
+        truth: &Truth,
+        differing: &[bool],
+    ) -> Result<Option<usize>, DriverError> {
+        let counts = Buffer::new(gpu, kept.len() * 8)?;
+        // SAFETY: the range is the whole allocation, and the stream is of this context.
+        unsafe { gpu.driver.fill(counts.address, 0, counts.bytes.max(8), gpu.stream) }?;
+        let mut wrong = vec![false; kept.len()];
+        for (position, one) in kept.iter().enumerate() {
+            match truth.limits(one.arg) {
+                Some((kind, relative, absolute)) => {
+                    let pair = (one.tensor.address, one.copy.address);
+                    let elements = one.tensor.bytes / spec.args[one.arg].dtype.size();
+                    let into = counts.address + (position * 8) as u64;
+                    gpu.differ(pair, elements, kind, (relative, absolute), into)?;
+                }
+                None => wrong[position] = differing.get(position).copied().unwrap_or(true),
+            }
+        }
+        gpu.wait()?;
+        let mut bytes = vec![0; counts.bytes];
+        counts.download(0, &mut bytes)?;
+        let counted = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word) != 0);
+        Ok(counted.zip(wrong).position(|(counted, wrong)| counted || wrong))
+    }
+
+    /// The argument behind which a band was written to, if any was.
+    pub(super) fn strays(&self, gpu: &Gpu) -> Result<Option<String>, DriverError> {
+        let counts = self.bands.strays(gpu)?;
+        let first = counts.iter().position(|count| *count != 0);
+        Ok(first.and_then(|index| self.band_names.get(index)).cloned())
+    }
+
+    /// Puts the bands back, after somebody wrote to them.
+    pub(super) fn mend(&self, gpu: &Gpu) -> Result<(), DriverError> {
+        let writable = |access| self.read.as_ref().map_or(Ok(()), |read| read.protect(access));
+        gpu.wait()?;
+        writable(Access::ReadWrite)?;
+        self.bands.poison(gpu)?;
+        gpu.wait()?;
+        writable(Access::Read)
     }
 
     /// Name of the output whose fingerprint stands at this position.
@@ -145,13 +306,18 @@ impl Sets {
         names.get(position % names.len().max(1)).copied().unwrap_or_default().to_owned()
     }
 
-    fn tensor(&self, index: usize) -> Option<&Buffer> {
-        self.sets[0].tensors[index].as_ref()
+    fn tensor(&self, index: usize) -> Option<Tensor> {
+        self.sets[0].tensors[index]
+    }
+
+    fn download(&self, from: u64, bytes: &mut [u8]) -> Result<(), DriverError> {
+        // SAFETY: the range lies in a tensor of these sets, and the slice is alive.
+        unsafe { self.driver.download(bytes.as_mut_ptr().cast(), from, bytes.len()) }
     }
 }
 
 /// The value that a timed scalar has.
-fn scalar(arg: &factory_spec::Arg) -> f64 {
+pub(super) fn scalar(arg: &factory_spec::Arg) -> f64 {
     arg.values.first().copied().unwrap_or(if arg.dtype.is_float() { 0.5 } else { 1.0 })
 }
 
@@ -165,25 +331,28 @@ pub(super) struct Truth {
     reference: Vec<(usize, Buffer, Option<Limits>)>,
 }
 
-/// Some rows, evaluated by the oracle.
+/// Some rows, which the judge has evaluated.
 struct Window {
-    case: Case,
+    /// Its number for the judge.
+    number: usize,
+    sizes: SizeValues,
     /// First row.
     start: u64,
     /// Rows of all and of this window along the size that is cut.
     cut: Option<(SizeId, u64)>,
-    expected: Outputs,
-    tolerances: Tolerances,
+    /// Mean square of each output.
+    squares: Vec<f64>,
 }
 
 impl Truth {
-    /// Evaluates the first rows, the last ones and some between, on the data that is on the device.
+    /// Evaluates the first rows, the last ones and some between, at places that the system draws, on the data that is on the
+    /// device.
     pub(super) fn new(
-        gpu: &Gpu,
         spec: &BoundSpec,
         sizes: &SizeValues,
         sets: &Sets,
         seed: u64,
+        judge: &dyn Judge,
     ) -> Result<Truth, Trouble> {
         let total: usize =
             spec.args.iter().filter(|arg| !arg.scalar).map(|arg| spec.elements(arg, sizes)).sum();
@@ -193,19 +362,26 @@ impl Truth {
                 return Err(unknown(spec, sizes).into());
             };
             let all = sizes[size];
-            let rows = (WINDOW_ELEMENTS as u64 * all / total as u64).clamp(1, 64);
+            let rows = (WINDOW_ELEMENTS as u64 * all / total as u64 / WINDOWS as u64).max(1);
             let rows = rows.max(min).next_multiple_of(multiple_of.max(1)).min(all);
             let small = with_size(spec, sizes, size, rows).ok_or_else(|| unknown(spec, sizes))?;
-            let between = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) % (all - rows + 1);
-            for start in [0, between, all - rows] {
-                windows.push(Window::new(spec, sets, small.clone(), start, Some((size, rows)), seed)?);
+            for start in starts(all, rows, &mut Stream(super::secret::draw())) {
+                let window = Window {
+                    number: windows.len(),
+                    sizes: small.clone(),
+                    start,
+                    cut: Some((size, rows)),
+                    squares: Vec::new(),
+                };
+                windows.push(window.evaluated(spec, sets, seed, judge)?);
             }
         } else if total <= 64 * WINDOW_ELEMENTS {
-            windows.push(Window::new(spec, sets, sizes.clone(), 0, None, seed)?);
+            let (sizes, squares) = (sizes.clone(), Vec::new());
+            let window = Window { number: 0, sizes, start: 0, cut: None, squares };
+            windows.push(window.evaluated(spec, sets, seed, judge)?);
         } else {
             return Err(unknown(spec, sizes).into());
         }
-        let _ = gpu;
         Ok(Truth { windows, reference: Vec::new() })
     }
 
@@ -217,19 +393,26 @@ impl Truth {
         spec: &BoundSpec,
         sizes: &SizeValues,
         sets: &Sets,
+        judge: &dyn Judge,
     ) -> Result<(), Trouble> {
+        let mut left = Vec::new();
         for window in &self.windows {
             let mut outputs = Vec::new();
             for (id, _) in spec.outputs() {
-                outputs.push(window.bytes(spec, sets, id.index())?);
+                outputs.push(ByteBuf::from(window.bytes(spec, sets, id.index())?));
             }
-            let slices: Vec<&[u8]> = outputs.iter().map(Vec::as_slice).collect();
-            compare::compare(spec, &window.case, &window.expected, &slices, &window.tolerances).map_err(
-                |mismatch| Reason::Mismatch {
-                    sizes: format!("{} from row {}", launch::label(spec, sizes), window.start),
-                    message: mismatch.to_string(),
-                },
-            )?;
+            left.push(WindowOutputs { number: window.number, outputs });
+        }
+        let answers = judge.agree(left);
+        if answers.len() != self.windows.len() {
+            let message = format!("{} of {} windows were compared", answers.len(), self.windows.len());
+            return Err(Reason::Infrastructure { message }.into());
+        }
+        for (window, answer) in self.windows.iter().zip(answers) {
+            answer.map_err(|message| Reason::Mismatch {
+                sizes: format!("{} from row {}", launch::label(spec, sizes), window.start),
+                message,
+            })?;
         }
         if self.reference.is_empty() {
             return self.keep(gpu, spec, sizes, sets);
@@ -262,24 +445,40 @@ impl Truth {
         Ok(())
     }
 
+    /// How far elements of an output may be from each other; `None` where bits have to be equal.
+    fn limits(&self, arg: usize) -> Option<Limits> {
+        self.reference.iter().find(|(index, ..)| *index == arg).and_then(|(_, _, limits)| *limits)
+    }
+
     /// Keeps the first set's outputs as the reference of the candidates to come.
     fn keep(&mut self, gpu: &Gpu, spec: &BoundSpec, sizes: &SizeValues, sets: &Sets) -> Result<(), Trouble> {
         let bounds = tolerance::tolerances(spec, sizes);
-        for (id, arg) in spec.outputs() {
-            let Some(buffer) = sets.tensor(id.index()) else { continue };
-            let copy = Buffer::new(gpu, buffer.bytes)?;
-            // SAFETY: both allocations have that many bytes, and the stream is of this context.
-            unsafe { gpu.driver.copy(copy.address, buffer.address, buffer.bytes, gpu.stream) }?;
+        for (position, (id, arg)) in spec.outputs().enumerate() {
+            let Some(tensor) = sets.tensor(id.index()) else { continue };
+            let copy = Buffer::new(gpu, tensor.bytes)?;
+            // SAFETY: both have that many bytes, and the stream is of this context.
+            unsafe { gpu.driver.copy(copy.address, tensor.address, tensor.bytes, gpu.stream) }?;
             let stated = bounds.0.get(&id).and_then(|bound| bound.max_relative).unwrap_or(0.0);
             // Two right answers may each be off by the bound, in either direction.
             let relative = 2.0 * stated.max(8.0 * arg.dtype.epsilon());
-            let square: f64 = self.windows.iter().map(|window| window.mean_square(id)).fold(0.0, f64::max);
+            let squares = self.windows.iter().filter_map(|window| window.squares.get(position).copied());
+            let square: f64 = squares.fold(0.0, f64::max);
             let limits =
                 super::helpers::differ_kind(arg.dtype).map(|kind| (kind, relative, relative * square.sqrt()));
             self.reference.push((id.index(), copy, limits));
         }
         Ok(gpu.wait()?)
     }
+}
+
+/// Where windows of so many rows begin: at the first row, at the last ones, and anywhere between, each place once.
+fn starts(all: u64, rows: u64, random: &mut Stream) -> Vec<u64> {
+    let last = all.saturating_sub(rows);
+    let mut found = vec![0, last];
+    found.extend((2..WINDOWS).map(|_| random.next() % (last + 1)));
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 fn unknown(spec: &BoundSpec, sizes: &SizeValues) -> Reason {
@@ -292,40 +491,27 @@ fn unknown(spec: &BoundSpec, sizes: &SizeValues) -> Reason {
 }
 
 impl Window {
-    fn new(
+    /// Has the judge evaluate what lies in these rows on the device.
+    fn evaluated(
+        mut self,
         spec: &BoundSpec,
         sets: &Sets,
-        sizes: SizeValues,
-        start: u64,
-        cut: Option<(SizeId, u64)>,
         seed: u64,
+        judge: &dyn Judge,
     ) -> Result<Window, Trouble> {
-        let oracle =
-            |error: oracle::OracleError| Reason::Infrastructure { message: format!("the oracle: {error}") };
-        let case = crate::cases::case_at(spec, sizes, seed);
-        let mut window =
-            Window { case, start, cut, expected: Outputs::default(), tolerances: Tolerances::default() };
-        let mut inputs = BTreeMap::new();
-        for (id, arg) in spec.inputs() {
-            let mut values = Vec::new();
-            if arg.scalar {
-                values.push(arg.dtype.round(scalar(arg)));
-            } else {
-                arg.dtype.decode(&window.bytes(spec, sets, id.index())?, &mut values);
-            }
-            inputs.insert(id, values);
+        let mut tensors = Vec::new();
+        for (id, _) in spec.inputs().filter(|(_, arg)| !arg.scalar) {
+            tensors.push((id.index() as u32, ByteBuf::from(self.bytes(spec, sets, id.index())?)));
         }
-        let inputs = Inputs(inputs);
-        window.expected = oracle::evaluate(spec, &window.case.sizes, &inputs).map_err(oracle)?;
-        window.tolerances =
-            tolerance::tolerances_for(spec, &window.case, &inputs, &window.expected).map_err(oracle)?;
-        Ok(window)
+        let inputs = WindowInputs { sizes: self.sizes.0.clone(), seed, tensors };
+        self.squares = judge.open(self.number, &inputs)?;
+        Ok(self)
     }
 
     /// The bytes of an argument's rows in the first set.
     fn bytes(&self, spec: &BoundSpec, sets: &Sets, index: usize) -> Result<Vec<u8>, DriverError> {
         let arg = &spec.args[index];
-        let len = spec.elements(arg, &self.case.sizes) * arg.dtype.size();
+        let len = spec.elements(arg, &self.sizes) * arg.dtype.size();
         let mut bytes = vec![0; len];
         let offset = match self.cut {
             Some((size, rows)) if arg.shape.first() == Some(&size) => {
@@ -333,16 +519,11 @@ impl Window {
             }
             _ => 0,
         };
-        if let Some(buffer) = sets.tensor(index) {
-            buffer.download(offset, &mut bytes)?;
+        if let Some(tensor) = sets.tensor(index) {
+            assert!(offset + bytes.len() <= tensor.bytes, "rows lie in their tensor");
+            sets.download(tensor.address + offset as u64, &mut bytes)?;
         }
         Ok(bytes)
-    }
-
-    fn mean_square(&self, id: ArgId) -> f64 {
-        let values = self.expected.get(id).unwrap_or_default();
-        let finite = values.iter().filter(|value| value.is_finite());
-        finite.map(|value| value * value).sum::<f64>() / values.len().max(1) as f64
     }
 }
 
@@ -370,4 +551,41 @@ pub(super) fn separable(spec: &BoundSpec) -> Option<SizeId> {
         });
         free && shapes && !derived && nodes
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_hold_the_first_rows_the_last_ones_and_some_that_nobody_knows() {
+        let found = starts(32768, 100, &mut Stream(1));
+        assert_eq!((found.first(), found.last()), (Some(&0), Some(&32668)));
+        assert_eq!(found.len(), WINDOWS);
+        assert_ne!(found, starts(32768, 100, &mut Stream(2)));
+        assert_eq!(starts(7, 7, &mut Stream(1)), [0]);
+        assert!(starts(8, 7, &mut Stream(1)).iter().all(|start| start + 7 <= 8));
+    }
+
+    #[test]
+    fn tensors_lie_apart_in_an_order_that_changes() {
+        let wanted: Vec<(usize, usize, usize)> = (0..40).map(|set| (set, set % 3, 1000 + set)).collect();
+        let layout = lay_out(wanted.clone(), &mut Stream(1));
+        let mut end = 0;
+        let mut gaps = std::collections::BTreeSet::new();
+        for (_, _, offset, bytes) in &layout.tensors {
+            assert!(offset % ALIGNMENT == 0 && *offset >= end + ALIGNMENT, "a band before each");
+            gaps.insert(offset - end);
+            end = offset + bytes;
+        }
+        assert!(layout.bytes >= end + ALIGNMENT, "and one behind the last");
+        assert!(gaps.len() > 8, "bands of many lengths: {gaps:?}");
+        let mut sets: Vec<(usize, usize, usize)> =
+            layout.tensors.iter().map(|(set, arg, _, bytes)| (*set, *arg, *bytes)).collect();
+        assert_ne!(sets, wanted);
+        sets.sort_unstable();
+        assert_eq!(sets, wanted, "each once");
+        let other = lay_out(wanted, &mut Stream(2));
+        assert_ne!(other.tensors, layout.tensors);
+    }
 }

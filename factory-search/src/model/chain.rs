@@ -1,18 +1,18 @@
 //! How often a warp waits for memory.
 //!
-//! Loads that nothing reads yet are in flight together; the first instruction that reads one of them waits for all. So
-//! the loads of a function fall into groups, each of which costs one round trip, and the machine's counts for each line
-//! say how often each group begins.
+//! The assembler moves loads up as far as nothing holds them: loads of one stretch of code, between labels, branches and
+//! barriers, are in flight together unless the address of one comes from the value of another. So each stretch costs one
+//! round trip, plus one for each step of such a chain, and the machine's counts for each line say how often each is run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use factory_ptx::ast::{AddressBase, Function, Instruction, Operand, Statement};
-use factory_ptx::machine::Count;
+use factory_ptx::machine::Line;
 
 /// Round trips that all warps together wait for.
-pub(super) fn round_trips(function: &Function, lines: &[(u32, Count)]) -> f64 {
-    let counts: BTreeMap<u32, u64> = lines.iter().map(|(line, count)| (*line, count.warp)).collect();
-    let mut walk = Walk { pending: BTreeSet::new(), counts: &counts, trips: 0.0 };
+pub(super) fn round_trips(function: &Function, lines: &[Line]) -> f64 {
+    let counts: BTreeMap<u32, u64> = lines.iter().map(|line| (line.line, line.count.warp)).collect();
+    let mut walk = Walk { pending: BTreeSet::new(), open: false, counts: &counts, trips: 0.0 };
     if let Some(body) = &function.body {
         walk.statements(body);
     }
@@ -20,8 +20,10 @@ pub(super) fn round_trips(function: &Function, lines: &[(u32, Count)]) -> f64 {
 }
 
 struct Walk<'a> {
-    /// Registers that a load in flight will write.
+    /// Registers that a load in flight will write, or that are computed from one.
     pending: BTreeSet<String>,
+    /// Whether this stretch has a load in flight.
+    open: bool,
     counts: &'a BTreeMap<u32, u64>,
     trips: f64,
 }
@@ -32,9 +34,16 @@ impl Walk<'_> {
             match statement {
                 Statement::Block(inner) => self.statements(inner),
                 Statement::Instruction(instruction) => self.instruction(instruction),
+                Statement::Label(..) => self.cut(),
                 _ => {}
             }
         }
+    }
+
+    /// Ends a stretch.
+    fn cut(&mut self) {
+        self.pending.clear();
+        self.open = false;
     }
 
     fn executed(&self, instruction: &Instruction) -> f64 {
@@ -42,15 +51,19 @@ impl Walk<'_> {
     }
 
     fn instruction(&mut self, instruction: &Instruction) {
-        if instruction.opcode == "cp" && instruction.has("async") {
-            // Waiting until all but n groups are there spreads one round trip over n + 1 of them.
-            let ahead = match instruction.operands.first() {
-                Some(Operand::Integer(groups)) if instruction.has("wait_group") => *groups as f64,
-                _ if instruction.has("wait_all") => 0.0,
-                _ => return,
-            };
-            self.trips += self.executed(instruction) / (ahead + 1.0);
-            return;
+        match instruction.opcode.as_str() {
+            "bra" | "brx" | "call" | "ret" | "exit" | "bar" | "barrier" => return self.cut(),
+            "cp" if instruction.has("async") => {
+                // Waiting until all but n groups are there spreads one round trip over n + 1 of them.
+                let ahead = match instruction.operands.first() {
+                    Some(Operand::Integer(groups)) if instruction.has("wait_group") => *groups as f64,
+                    _ if instruction.has("wait_all") => 0.0,
+                    _ => return,
+                };
+                self.trips += self.executed(instruction) / (ahead + 1.0);
+                return self.cut();
+            }
+            _ => {}
         }
         let load = matches!(instruction.opcode.as_str(), "ld" | "ldu" | "atom")
             && !["shared", "shared::cta", "local", "param", "const"]
@@ -59,16 +72,20 @@ impl Walk<'_> {
         let skip = usize::from(instruction.opcode != "st" && instruction.opcode != "red");
         let waits = instruction.operands.iter().skip(skip).any(|operand| self.reads(operand))
             || instruction.guard.as_ref().is_some_and(|guard| self.pending.contains(&guard.register));
-        if waits {
-            self.pending.clear();
-        }
         if load {
-            if self.pending.is_empty() {
+            if waits {
+                self.cut();
+            }
+            if !self.open {
                 self.trips += self.executed(instruction);
+                self.open = true;
             }
-            if let Some(target) = instruction.operands.first() {
-                self.write(target);
-            }
+        }
+        if (load || waits)
+            && skip == 1
+            && let Some(target) = instruction.operands.first()
+        {
+            self.write(target);
         }
     }
 
@@ -91,6 +108,10 @@ impl Walk<'_> {
                 self.pending.insert(name.clone());
             }
             Operand::Vector(parts) => parts.iter().for_each(|part| self.write(part)),
+            Operand::Pair(first, second) => {
+                self.write(first);
+                self.write(second);
+            }
             _ => {}
         }
     }

@@ -1,11 +1,12 @@
 //! From counts to seconds.
 
 use factory_ptx::machine::{Class, Counters};
+use serde::{Deserialize, Serialize};
 
 use super::Target;
 
 /// What one launch asks of the hardware, over its whole grid.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaunchProfile {
     /// Blocks of the grid.
     pub blocks: u64,
@@ -23,6 +24,12 @@ pub struct LaunchProfile {
     pub load_bytes: f64,
     /// Bytes of the sectors that stores touch.
     pub store_bytes: f64,
+    /// Bytes of the distinct sectors that each block touches, added up over blocks.
+    #[serde(default)]
+    pub block_bytes: f64,
+    /// Bytes of those that a block has in common with its neighbours, such as weights.
+    #[serde(default)]
+    pub common_bytes: f64,
     /// Passes through shared memory.
     pub shared_passes: f64,
     /// Barriers, counted once a block.
@@ -105,6 +112,32 @@ pub struct Estimate {
     pub occupancy: u32,
 }
 
+/// Cycles of a multiprocessor that each pipe needs for the whole launch, with its name: results a clock and multiprocessor
+/// of compute capability 9.0 and 10.0, in warps.
+pub(super) fn pipes(profile: &LaunchProfile) -> [(&'static str, f64); 9] {
+    let pipe = |classes: &[Class], per_clock: f64| {
+        classes.iter().map(|&class| profile.instructions_of(class)).sum::<f64>() / per_clock
+    };
+    [
+        // Four schedulers; about four fifths of their slots are used by well-behaved code.
+        ("issue", profile.instructions.iter().sum::<f64>() / (4.0 * 0.8)),
+        ("integer", pipe(&[Class::Integer], 2.0)),
+        ("f32", pipe(&[Class::F32], 4.0)),
+        ("f64", pipe(&[Class::F64], 2.0)),
+        ("half", pipe(&[Class::Half], 4.0)),
+        ("special functions", pipe(&[Class::Special], 0.5)),
+        ("conversions", pipe(&[Class::Conversion], 2.0)),
+        (
+            "loads, stores and shuffles",
+            pipe(&[Class::GlobalLoad, Class::GlobalStore, Class::Local, Class::Atomic, Class::Async], 1.0)
+                + pipe(&[Class::Shuffle], 1.0)
+                + profile.shared_passes,
+        ),
+        // L1 hands out 128 bytes a clock.
+        ("l1", (profile.load_bytes + profile.store_bytes) / 128.0),
+    ]
+}
+
 /// Estimates one launch; `None` when a block does not fit a multiprocessor.
 ///
 /// `compulsory` is the number of bytes that must move between memory and the chip: each input once, each output once.
@@ -118,37 +151,26 @@ pub fn estimate_launch(profile: &LaunchProfile, compulsory: f64, target: &Target
     let blocks = profile.blocks as f64;
     let resident = f64::from(occupancy.blocks) * multiprocessors;
 
-    // Sectors that are touched again, or only in part, cost L2 bandwidth; they cost memory bandwidth as well once what
-    // the resident blocks touch is more than L2 keeps. Half of L2 is what one side of it can hold without help.
-    let touched = profile.load_bytes + profile.store_bytes + profile.async_bytes;
-    let excess = (touched - compulsory).max(0.0);
-    let working_set = touched / blocks * resident.min(blocks);
+    // What a block touches again comes from L1 or L2 as long as what the resident blocks touch fits there, else from memory.
+    // Half of L2 is what one side of it can hold without help. What blocks have in common is read from memory once.
+    let touched = profile.load_bytes + profile.store_bytes;
+    let distinct = profile.block_bytes.clamp(compulsory.min(touched), touched);
+    let again = touched - distinct;
+    let at_work = resident.min(blocks);
+    let of_block = distinct / blocks;
+    let working_set = (of_block - profile.common_bytes).max(0.0) * at_work + profile.common_bytes;
     let kept = (target.l2_bytes as f64 / 2.0 / working_set.max(1.0)).min(1.0);
-    let moved = compulsory.min(touched).max(compulsory) + excess * (1.0 - kept);
-    let bandwidth = (moved + profile.spill_bytes * (1.0 - kept)) / target.memory_bandwidth;
-    // L1 takes about half of what is read again by neighbours.
-    let l2 = (compulsory + excess / 2.0 + profile.spill_bytes / 2.0) / target.l2_bandwidth;
+    let bandwidth = (compulsory + (again + profile.spill_bytes) * (1.0 - kept)) / target.memory_bandwidth;
+    let blocks_here = f64::from(occupancy.blocks).min(blocks / multiprocessors).max(1.0);
+    let l1 = (f64::from(target.l1_bytes) - blocks_here * f64::from(profile.shared_bytes)).max(0.0);
+    // What blocks have in common is still in L1 from the block before, if it fits; the rest of L1 is for what they read again.
+    let common = profile.common_bytes.clamp(0.0, of_block);
+    let common_kept = (l1 / common.max(1.0)).min(1.0);
+    let kept_near = ((l1 - common) / ((of_block - common) * blocks_here).max(1.0)).clamp(0.0, 1.0);
+    let through = (distinct - common * blocks * common_kept).max(compulsory);
+    let l2 = (through + again * (1.0 - kept_near) + profile.spill_bytes / 2.0) / target.l2_bandwidth;
 
-    // Results a clock and multiprocessor, in warps: compute capability 9.0 and 10.0.
-    let pipe = |classes: &[Class], per_clock: f64| {
-        classes.iter().map(|&class| profile.instructions_of(class)).sum::<f64>() / per_clock
-    };
-    let pipes = [
-        // Four schedulers; about four fifths of their slots are used by well-behaved code.
-        profile.instructions.iter().sum::<f64>() / (4.0 * 0.8),
-        pipe(&[Class::Integer], 2.0),
-        pipe(&[Class::F32], 4.0),
-        pipe(&[Class::F64], 2.0),
-        pipe(&[Class::Half], 4.0),
-        pipe(&[Class::Special], 0.5),
-        pipe(&[Class::Conversion], 2.0),
-        pipe(&[Class::GlobalLoad, Class::GlobalStore, Class::Local, Class::Atomic, Class::Async], 1.0)
-            + pipe(&[Class::Shuffle], 1.0)
-            + profile.shared_passes,
-        // L1 hands out 128 bytes a clock.
-        (profile.load_bytes + profile.store_bytes) / 128.0,
-    ];
-    let cycles = pipes.into_iter().fold(0.0, f64::max);
+    let cycles = pipes(profile).into_iter().map(|(_, cycles)| cycles).fold(0.0, f64::max);
     // Blocks are whole: the multiprocessor with the most of them decides.
     let share = (blocks / multiprocessors).ceil() * multiprocessors / blocks;
     // With many blocks the early ones make room for the rest, and nobody waits for the last wave.
@@ -160,21 +182,32 @@ pub fn estimate_launch(profile: &LaunchProfile, compulsory: f64, target: &Target
     let warps = f64::from(profile.threads.div_ceil(32).max(1)) * blocks;
     let instructions_of_warp = profile.instructions.iter().sum::<f64>() / warps;
     let seconds = |clocks: f64| clocks / target.clock;
-    let block_latency = seconds(200.0)
+    let threads_at_barrier = f64::from(profile.threads.div_ceil(32));
+    let barriers = profile.barriers / blocks;
+    // Constants of this sum were fitted to times of an H200, see `benches/results/model-h200`.
+    let block_latency = seconds(1000.0)
         + profile.round_trips * target.memory_latency
         // A warp issues an instruction every few clocks even when it is alone.
-        + seconds(4.0 * instructions_of_warp)
+        + seconds(3.0 * instructions_of_warp)
         + seconds(25.0 * profile.instructions_of(Class::Shuffle) / warps)
         + seconds(25.0 * profile.instructions_of(Class::SharedLoad) / warps)
-        + seconds((30.0 + 1.5 * f64::from(profile.threads.div_ceil(32))) * profile.barriers / blocks)
-        + if profile.cluster > 1 { seconds(600.0) } else { 0.0 };
-    let latency = (blocks / resident).ceil() * block_latency;
+        // Warps come one after the other, and the last one is waited for.
+        + seconds((60.0 + 20.0 * threads_at_barrier) * barriers)
+        + if profile.cluster > 1 { seconds(2000.0 + 1200.0 * barriers) } else { 0.0 };
+    let latency = (blocks / resident).max(1.0) * block_latency;
 
-    // The largest rules, and the next ones still show: a norm of fourth powers.
+    // The largest rules, and the next ones still show: a norm of fourth powers; of eighth powers where so much goes on side
+    // by side that one resource is busy while another is waited for. In square roots, which every platform rounds alike.
     let terms = [bandwidth, l2, issue, latency];
-    // In square roots, which every platform rounds alike.
+    let independent = blocks_here * if profile.barriers > 0.0 { 1.0 } else { threads_at_barrier };
     let fourth = |term: f64| (term * term) * (term * term);
-    let seconds = terms.into_iter().map(fourth).sum::<f64>().sqrt().sqrt() + target.launch_overhead;
+    let eighth = |term: f64| fourth(term) * fourth(term);
+    let norm = if independent > 32.0 {
+        terms.into_iter().map(eighth).sum::<f64>().sqrt().sqrt().sqrt()
+    } else {
+        terms.into_iter().map(fourth).sum::<f64>().sqrt().sqrt()
+    };
+    let seconds = norm + target.launch_overhead;
     Some(Estimate {
         seconds,
         bandwidth,
@@ -190,7 +223,7 @@ pub fn estimate_launch(profile: &LaunchProfile, compulsory: f64, target: &Target
 ///
 /// The compulsory bytes are moved by all of them together; each is charged with its share of what is touched.
 pub fn estimate_variant(launches: &[LaunchProfile], compulsory: f64, target: &Target) -> Option<Estimate> {
-    let touched = |profile: &LaunchProfile| profile.load_bytes + profile.store_bytes + profile.async_bytes;
+    let touched = |profile: &LaunchProfile| profile.load_bytes + profile.store_bytes;
     let all: f64 = launches.iter().map(touched).sum();
     let mut whole: Option<Estimate> = None;
     for profile in launches {
@@ -227,6 +260,7 @@ mod tests {
             registers: 24,
             load_bytes: bytes,
             store_bytes: bytes,
+            block_bytes: 2.0 * bytes,
             round_trips: 1.0,
             ..LaunchProfile::default()
         };
@@ -253,7 +287,7 @@ mod tests {
     #[test]
     fn fewer_sectors_are_faster() {
         let bytes = 64e6;
-        let twice = LaunchProfile { load_bytes: 2.0 * bytes, ..copy(bytes, 16.0) };
+        let twice = LaunchProfile { load_bytes: 2.0 * bytes, block_bytes: 3.0 * bytes, ..copy(bytes, 16.0) };
         assert!(seconds(&copy(bytes, 16.0), 2.0 * bytes) < seconds(&twice, 2.0 * bytes));
     }
 

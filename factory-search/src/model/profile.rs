@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use factory_ptx::ast::Module;
-use factory_ptx::machine::{self, Checks, Memory, Options, Stop};
+use factory_ptx::machine::{self, Checks, Memory, Options, Report, Stop};
 use factory_spec::{Arch, BoundSpec, Op, Reference, SizeId, SizeKind, SizeValues, Variant};
 
 use super::chain::round_trips;
 use super::estimate::LaunchProfile;
+use super::live::registers;
 use super::target::Target;
 use crate::launch::{self, Bindings};
-use crate::toolchain::Resources;
+use crate::toolchain::{EntryResources, Resources};
 use crate::verdict::Reason;
 
 /// Elements of the largest tensor that a profile allocates. Only what the profiled blocks touch becomes real memory.
@@ -20,7 +21,7 @@ const ELEMENT_LIMIT: usize = 8 << 20;
 const BUDGET: u64 = 200_000_000;
 
 /// Bytes that must move between memory and the chip: each input once, each output once.
-pub(crate) fn compulsory_bytes(spec: &BoundSpec, sizes: &SizeValues) -> f64 {
+pub fn compulsory_bytes(spec: &BoundSpec, sizes: &SizeValues) -> f64 {
     spec.args
         .iter()
         .filter(|arg| !arg.scalar)
@@ -32,8 +33,11 @@ pub(crate) fn compulsory_bytes(spec: &BoundSpec, sizes: &SizeValues) -> f64 {
 }
 
 /// Profiles each launch of a variant at `sizes`. Registers come from ptxas where it ran, else from the registers that
-/// the PTX declares, which is more than a compiler would take.
-pub(crate) fn profile(
+/// are live at once in the PTX.
+///
+/// # Errors
+/// The plan does not fit the module or the sizes, or the machine refuses or faults a launch.
+pub fn profile(
     spec: &BoundSpec,
     arch: Arch,
     module: &Module,
@@ -41,6 +45,35 @@ pub(crate) fn profile(
     resources: Option<&Resources>,
     sizes: &SizeValues,
 ) -> Result<Vec<LaunchProfile>, Reason> {
+    let profiled = profile_in_detail(spec, arch, module, variant, resources, sizes)?;
+    Ok(profiled.into_iter().map(|profiled| profiled.profile).collect())
+}
+
+/// One launch: what a few of its blocks did, and what that means for all of them.
+#[derive(Clone, Debug)]
+pub struct Profiled {
+    /// The entry.
+    pub entry: String,
+    /// What the blocks that were run did.
+    pub report: Report,
+    /// How many times that the whole launch does.
+    pub factor: f64,
+    /// The whole launch.
+    pub profile: LaunchProfile,
+}
+
+/// As [`profile`], with everything that the machine counted.
+///
+/// # Errors
+/// As [`profile`].
+pub fn profile_in_detail(
+    spec: &BoundSpec,
+    arch: Arch,
+    module: &Module,
+    variant: &Variant,
+    resources: Option<&Resources>,
+    sizes: &SizeValues,
+) -> Result<Vec<Profiled>, Reason> {
     let target = Target::of(arch);
     let small = shrink(spec, variant, sizes);
     let scale = elements(spec, sizes) as f64 / elements(spec, &small).max(1) as f64;
@@ -72,10 +105,7 @@ pub(crate) fn profile(
         };
         bindings.pointers.insert(arg.name.clone(), address);
     }
-    for (name, bytes) in launch::scratch_bytes(spec, &small, variant)? {
-        let address = memory.scratch(&name, bytes);
-        bindings.scratch.insert(name, address);
-    }
+    launch::machine_scratch(spec, &small, variant, &mut memory, &mut bindings)?;
 
     let mut profiles = Vec::new();
     for (plan, kernel) in variant.launches.iter().zip(&kernels) {
@@ -85,15 +115,19 @@ pub(crate) fn profile(
         let Some(tried) = launch::dimensions(spec, &small, plan, target.shared_bytes_of_block)? else {
             continue;
         };
-        let values = launch::parameters(spec, &small, plan, &bindings)?;
+        let values = launch::parameters(spec, &small, variant, plan, &bindings, &launch::machine_map)?;
         let run = launch::machine_launch(kernel, plan, tried, &values)?;
         let cluster: u64 = plan.cluster.iter().map(|&x| u64::from(x)).product();
-        // From the middle: the first and the last block of a grid are the least typical.
-        let middle = (tried.blocks() / 2 / cluster.max(1)) * cluster.max(1);
+        // From the middle: the first and the last block of a grid are the least typical. Two clusters, to see what they
+        // have in common.
+        let size = cluster.max(1);
+        let middle = (tried.blocks() / 2 / size) * size;
+        let end = (middle + 2 * size).min(tried.blocks()).max(middle + 1);
         let options = Options {
             checks: Checks::fast(),
             instruction_budget: BUDGET,
-            blocks: Some(middle..(middle + cluster.max(1)).min(tried.blocks()).max(middle + 1)),
+            traffic: true,
+            blocks: Some(end.saturating_sub(2 * size)..end),
             ..Options::default()
         };
         let report = machine::run(kernel, &run, &mut memory, &options).map_err(|stop| match stop {
@@ -105,34 +139,76 @@ pub(crate) fn profile(
             Stop::Machine(error) => Reason::Unsupported { message: error.to_string() },
         })?;
         let run_blocks = report.blocks_run.max(1) as f64;
-        let mut profile = LaunchProfile::scaled(&report.counters, tried.blocks() as f64 / run_blocks * scale);
-        profile.blocks = real.blocks();
-        profile.threads = plan.block.iter().product();
-        profile.cluster = cluster as u32;
-        profile.shared_bytes = kernel.static_shared() + real.shared_bytes;
-        let warps_run = f64::from(profile.threads.div_ceil(32).max(1)) * run_blocks;
-        // Blocks of the real grid may do more rounds of their loop than those of the smaller one.
-        let more = scale * tried.blocks() as f64 / real.blocks() as f64;
-        if let Some(function) = module.function(&plan.entry) {
-            profile.round_trips = round_trips(function, &report.lines) / warps_run * more;
-        }
-        match resources.and_then(|resources| resources.get(&plan.entry)) {
-            Some(found) => {
-                profile.registers = found.registers;
-                profile.spill_bytes =
-                    f64::from(found.spill_bytes) * f64::from(profile.threads) * real.blocks() as f64;
-            }
-            // Slots are counted before a compiler shares them; about half of them live at once in unrolled code. A
-            // compiler spills rather than make a block that fits nowhere, so the guess is kept to what fits.
-            None => {
-                let warps = profile.threads.div_ceil(32).max(1);
-                let most = (target.registers / (32 * warps) / 8 * 8).min(255);
-                profile.registers = (report.counters.register_slots / 2 + 10).clamp(24, most.max(24));
-            }
-        }
-        profiles.push(profile);
+        let factor = tried.blocks() as f64 / run_blocks * scale;
+        let shape = LaunchShape {
+            blocks: real.blocks(),
+            threads: plan.block.iter().product(),
+            cluster: cluster as u32,
+            shared_bytes: kernel.static_shared() + real.shared_bytes,
+        };
+        let found = resources.and_then(|resources| resources.get(&plan.entry));
+        let profile = of_report(module, &plan.entry, &report, factor, shape, found, target);
+        profiles.push(Profiled { entry: plan.entry.clone(), report, factor, profile });
     }
     Ok(profiles)
+}
+
+/// The shape of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaunchShape {
+    /// Blocks of the grid.
+    pub blocks: u64,
+    /// Threads of a block.
+    pub threads: u32,
+    /// Blocks of a cluster.
+    pub cluster: u32,
+    /// Shared memory of a block, static and dynamic.
+    pub shared_bytes: u32,
+}
+
+/// What a whole launch asks for, from what some of its blocks did: `factor` times as much. Registers are those that ptxas
+/// says, or a guess.
+pub fn of_report(
+    module: &Module,
+    entry: &str,
+    report: &Report,
+    factor: f64,
+    shape: LaunchShape,
+    resources: Option<&EntryResources>,
+    target: &Target,
+) -> LaunchProfile {
+    let mut profile = LaunchProfile::scaled(&report.counters, factor);
+    profile.blocks = shape.blocks;
+    profile.threads = shape.threads;
+    profile.cluster = shape.cluster;
+    profile.shared_bytes = shape.shared_bytes;
+    let warps = shape.threads.div_ceil(32).max(1);
+    let counters = &report.counters;
+    let of_blocks = (counters.block_load_sectors + counters.block_store_sectors) as f64 * 32.0;
+    let of_all = (counters.launch_load_sectors + counters.launch_store_sectors) as f64 * 32.0;
+    profile.block_bytes = of_blocks * factor;
+    // What each cluster but the first touches again, shared out among its blocks.
+    let (run, cluster) = (report.blocks_run.max(1) as f64, f64::from(shape.cluster.max(1)));
+    profile.common_bytes = (of_blocks - of_all) / (run - cluster).max(1.0);
+    if let Some(function) = module.function(entry) {
+        // Blocks of the real grid may do more rounds of their loop than those that were run.
+        let trips = round_trips(function, &report.lines) * factor;
+        profile.round_trips = trips / (f64::from(warps) * shape.blocks.max(1) as f64);
+    }
+    match resources {
+        Some(found) => {
+            profile.registers = found.registers;
+            profile.spill_bytes =
+                f64::from(found.spill_bytes) * f64::from(shape.threads) * shape.blocks as f64;
+        }
+        // A compiler spills rather than make a block that fits nowhere, so the guess is kept to what fits.
+        None => {
+            let most = (target.registers / (32 * warps) / 8 * 8).min(255);
+            let live = module.function(entry).map_or(0, registers);
+            profile.registers = live.clamp(16, most.max(24));
+        }
+    }
+    profile
 }
 
 fn elements(spec: &BoundSpec, sizes: &SizeValues) -> usize {

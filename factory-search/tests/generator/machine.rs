@@ -67,7 +67,9 @@ fn check_claimed(spec: &BoundSpec, candidate: &Candidate, case: &Case) -> Result
                 ParamPlan::Size { value: expression, .. } => {
                     value(spec, &case.sizes, expression).to_le_bytes().to_vec()
                 }
-                ParamPlan::Scratch { .. } => return Err("the generator asks for no scratch".to_owned()),
+                ParamPlan::Scratch { .. } | ParamPlan::TensorMap(_) => {
+                    return Err("the generator asks for no scratch and no tensor maps".to_owned());
+                }
             };
             if bytes.len() != layout.size {
                 return Err(format!(

@@ -104,6 +104,7 @@ pub(crate) fn scale(ptx: String) -> Candidate {
         block: [256, 1, 1],
         cluster: [1, 1, 1],
         shared_bytes: SizeExpr::constant(0),
+        programmatic: false,
         params: vec![
             ParamPlan::pointer("x"),
             ParamPlan::pointer("y"),
@@ -114,6 +115,7 @@ pub(crate) fn scale(ptx: String) -> Candidate {
     Candidate {
         id: "scale".to_owned(),
         proposer: "test",
+        origin: Default::default(),
         tunables: Tunables::new(),
         arch: Arch::Sm90,
         ptx,

@@ -85,7 +85,7 @@ fn rmsnorm_is_found_and_sealed() {
         let certificate = &found.sealed.certificate;
         assert_eq!(certificate.key, spec.key());
         assert_eq!(certificate.gates_passed(), ["parse", "policy", "machine"]);
-        assert_eq!(certificate.gates_not_run(), ["assemble", "device", "time"]);
+        assert_eq!(certificate.gates_not_run(), ["assemble", "device", "time", "holdout"]);
         assert_eq!(certificate.measured(), "modelled");
         assert_eq!(found.sealed.plan.targets.len(), 2);
         for target in &found.sealed.plan.targets {

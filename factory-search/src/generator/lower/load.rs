@@ -1,6 +1,6 @@
 //! Loads: global, through shared memory, and what the loaded bytes mean.
 
-use factory_ptx::builder::{B16, B32, B64, LoadHint, Reg};
+use factory_ptx::builder::{B16, B32, B64, LoadHint, Pred, Reg};
 use factory_spec::{ArgId, DType, Role};
 
 use super::{Lowering, Raw};
@@ -57,13 +57,28 @@ impl Lowering<'_> {
         LoadHint { read_only, ..self.config().load }
     }
 
+    /// The condition under which this thread loads. Rows beyond the last repeat the last one, which an argument that is
+    /// written too must not do: the row's owner may be storing to it.
+    fn load_guard(
+        &mut self,
+        arg: ArgId,
+        inside: Option<Reg<Pred>>,
+        active: Option<Reg<Pred>>,
+    ) -> Option<Reg<Pred>> {
+        let in_place = self.source.spec.args[arg.index()].role == Role::InOut;
+        match (inside, active.filter(|_| in_place)) {
+            (Some(inside), Some(active)) => Some(self.e.and_pred(inside, active)),
+            (inside, active) => inside.or(active),
+        }
+    }
+
     /// Loads one vector of a dense tensor from global memory.
     fn load_global(&mut self, arg: ArgId, chunk: u32) -> Raw {
         let address = self.dense_address(arg);
         let offset = i64::from(chunk) * self.chunk_stride(arg);
         let hint = self.load_hint(arg);
         let bytes = self.vector_bytes(arg);
-        let inside = self.inside[chunk as usize];
+        let inside = self.load_guard(arg, self.inside[chunk as usize], self.position.active);
         let raw = self.fresh_raw(bytes, inside.is_some());
         let emit = |e: &mut factory_ptx::builder::Entry| match &raw {
             Raw::Half(half) if bytes == 1 => e.load_global_byte_into(*half, address, offset, hint),
@@ -94,7 +109,7 @@ impl Lowering<'_> {
 
     fn load_shared(&mut self, arg: ArgId, chunk: u32) -> Raw {
         let bytes = self.vector_bytes(arg);
-        let inside = self.inside[chunk as usize];
+        let inside = self.load_guard(arg, self.inside[chunk as usize], self.position.active);
         let raw = self.fresh_raw(bytes, inside.is_some());
         let (base, start) = self.stage_address(arg, false);
         let Raw::Words(words) = &raw else { unreachable!("a staged vector has at least four bytes") };
@@ -126,12 +141,8 @@ impl Lowering<'_> {
     }
 
     /// Loads one element at an address.
-    pub(super) fn load_element(
-        &mut self,
-        arg: ArgId,
-        address: Reg<B64>,
-        inside: Option<Reg<factory_ptx::builder::Pred>>,
-    ) -> Value {
+    pub(super) fn load_element(&mut self, arg: ArgId, address: Reg<B64>, inside: Option<Reg<Pred>>) -> Value {
+        let inside = self.load_guard(arg, inside, self.position.active);
         let dtype = self.dtype(arg);
         let hint = self.load_hint(arg);
         let bytes = dtype.size() as u32;
@@ -260,7 +271,7 @@ impl Lowering<'_> {
             let pieces = bytes / piece_bytes;
             for chunk in 0..config.chunks {
                 let from = i64::from(chunk) * self.chunk_stride(arg);
-                let inside = self.inside[chunk as usize];
+                let inside = self.load_guard(arg, self.inside[chunk as usize], position.active);
                 let emit = |e: &mut factory_ptx::builder::Entry| {
                     for piece in 0..pieces {
                         let to = start + (chunk * pieces + piece) * config.threads * piece_bytes;

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::env;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -11,6 +10,7 @@ use factory_spec::Arch;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::find::cuda_tools;
 use crate::error::SearchError;
 use crate::options::PtxasPolicy;
 
@@ -66,13 +66,13 @@ impl Ptxas {
                 if let Some(path) = env::var_os("KERNEL_FACTORY_PTXAS").filter(|value| !value.is_empty()) {
                     return named(Path::new(&path)).map(Ok);
                 }
-                for path in candidates() {
+                for path in cuda_tools().ptxas {
                     if let Ok(ptxas) = Ptxas::at(&path) {
                         return Ok(Ok(ptxas));
                     }
                 }
                 Ok(Err(
-                    "no ptxas was found (looked in `PATH`, `CUDA_HOME`, `/usr/local/cuda` and pip's wheels)"
+                    "no ptxas was found (looked in `PATH`, `CUDA_HOME`, `/usr/local/cuda`, pip's wheels and what `cargo factory toolchain install` fetches)"
                         .to_owned(),
                 ))
             }
@@ -159,64 +159,6 @@ impl Ptxas {
             message.join("; ")
         }))
     }
-}
-
-/// Where a ptxas may be, likeliest first.
-fn candidates() -> Vec<PathBuf> {
-    let file = if cfg!(windows) { "ptxas.exe" } else { "ptxas" };
-    let mut found = Vec::new();
-    if let Some(path) = env::var_os("PATH") {
-        found.extend(env::split_paths(&path).map(|folder| folder.join(file)));
-    }
-    for variable in ["CUDA_HOME", "CUDA_PATH", "CUDA_ROOT"] {
-        if let Some(root) = env::var_os(variable).filter(|value| !value.is_empty()) {
-            found.push(Path::new(&root).join("bin").join(file));
-        }
-    }
-    found.push(Path::new("/usr/local/cuda/bin").join(file));
-    for site in site_packages() {
-        let nvidia = site.join("nvidia");
-        found.push(nvidia.join("cuda_nvcc/bin").join(file));
-        for version in ["cu13", "cu12"] {
-            found.push(nvidia.join(version).join("bin").join(file));
-        }
-        found.push(site.join("triton/backends/nvidia/bin").join(file));
-    }
-    found.retain(|path| path.is_file());
-    found
-}
-
-/// Folders that pip installs into, sorted, newest Python first.
-fn site_packages() -> Vec<PathBuf> {
-    let mut roots: Vec<PathBuf> = Vec::new();
-    for variable in ["VIRTUAL_ENV", "CONDA_PREFIX"] {
-        roots.extend(env::var_os(variable).map(PathBuf::from));
-    }
-    if let Some(home) = env::var_os("HOME") {
-        roots.push(Path::new(&home).join(".local"));
-    }
-    roots.extend(["/usr/local", "/usr"].map(PathBuf::from));
-    let mut found = Vec::new();
-    for root in roots {
-        for library in ["lib", "lib64"] {
-            let Ok(entries) = std::fs::read_dir(root.join(library)) else { continue };
-            let mut pythons: Vec<PathBuf> = entries
-                .flatten()
-                .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("python3")))
-                .map(|entry| entry.path())
-                .collect();
-            pythons.sort();
-            for python in pythons.into_iter().rev() {
-                for packages in ["site-packages", "dist-packages"] {
-                    let folder = python.join(OsStr::new(packages));
-                    if folder.is_dir() {
-                        found.push(folder);
-                    }
-                }
-            }
-        }
-    }
-    found
 }
 
 /// Reads what `ptxas -v` prints. Device functions that are not entries have properties too and are left out.

@@ -1,0 +1,403 @@
+//! Measuring in rounds: a strategy says what to time next, its answers say what to look at next.
+
+use std::collections::BTreeSet;
+
+use factory_spec::SizeValues;
+
+use super::Run;
+use super::entry::{Entry, ranked, winner};
+use super::screening::{Reserve, Work};
+use crate::candidate::{Candidate, Tunables};
+use crate::found::{Learned, Time, TimeBasis};
+use crate::gpu::MeasureOptions;
+use crate::launch;
+use crate::learn::{Experience, Outcome, Random, Strategy, Task, offspring};
+use crate::measurer::Measurer;
+use crate::model::{Target, compulsory_bytes};
+use crate::observer::{Event, Observer, Phase};
+use crate::screen::Screen;
+use crate::verdict::{Gate, Reason, Rejection, Verdict};
+
+/// Candidates that are timed side by side, at least; more where many are to be timed, because each call fills buffers and
+/// asks the oracle anew.
+const BATCH: usize = 8;
+const MOST_AT_ONCE: usize = 32;
+/// A search that may time so many candidates learns as often as it can.
+const CALLS: usize = 12;
+/// The least number of candidates of each size that are timed, as far as there are so many and nothing ends the search.
+const LEAST: usize = 24;
+/// Of so many candidates that the budget allows, one is timed.
+const TIMED_SHARE: usize = 1;
+/// A gain that is not worth a further round.
+const GAIN: f64 = 0.002;
+/// So many candidates without such a gain, and none expected, end the rounds. A model that was fitted on the first few is
+/// too sure of itself.
+const PATIENCE: usize = 32;
+/// So close to the time that the compulsory bytes need, nothing better is looked for.
+const FLOOR: f64 = 1.02;
+/// Candidates that are timed again, all together, when the rounds are over.
+const FINALISTS: usize = 4;
+
+impl<'a> Run<'a> {
+    /// A strategy for each entry of `better.over`, with everything that memory knows.
+    pub(super) fn strategies(&self, device: &str, observer: &mut dyn Observer) -> Vec<Strategy> {
+        let memory = match self.memory.map(|memory| memory.experiences(device)) {
+            None => Vec::new(),
+            Some(Ok(experiences)) => experiences,
+            Some(Err(message)) => {
+                let message = format!("the memory of earlier searches cannot be read: {message}");
+                observer.event(&Event::Note { message: &message });
+                Vec::new()
+            }
+        };
+        let strategy = |(over, task): (usize, &Task)| {
+            Strategy::new(task.clone(), &memory, self.options.seed ^ (over as u64) << 32)
+        };
+        self.tasks.iter().enumerate().map(strategy).collect()
+    }
+
+    /// What memory says of a candidate for an entry of `better.over`.
+    pub(super) fn known(&self, over: usize, candidate: &Candidate) -> Option<Outcome> {
+        self.memory?.known(&self.tasks[over], candidate, self.device.as_deref()?)
+    }
+
+    /// Keeps the outcome of a candidate that was not known before: a new one, or a refusal where memory had a time. Says so
+    /// once when that fails.
+    pub(super) fn remember(&self, entry: &Entry, on_device: bool, failed: &mut Option<String>) {
+        let (Some(memory), Some(candidate)) = (self.memory, &entry.candidate) else { return };
+        let known = match &entry.record.rejection {
+            Some(rejection) => matches!(rejection.reason, Reason::Remembered { .. }),
+            None => entry.remembered,
+        };
+        if known {
+            return;
+        }
+        let task = &self.tasks[entry.over];
+        let (outcome, experience) = match (&entry.record.rejection, &entry.record.measured) {
+            // What our own tools failed at may be tried again.
+            (Some(rejection), _) if rejection.verdict == Verdict::Infrastructure => return,
+            (Some(rejection), _) => {
+                let reason = rejection.reason.to_string();
+                (Outcome::Refused { gate: rejection.gate, verdict: rejection.verdict, reason }, None)
+            }
+            (None, Some(time)) => {
+                let view = entry.view.clone();
+                let seconds = Some(time.seconds);
+                let experience = view.map(|view| Experience { task: task.clone(), view, seconds });
+                (Outcome::Measured { seconds: time.seconds }, experience)
+            }
+            (None, None) => return,
+        };
+        let device = self.device.as_deref().filter(|_| on_device);
+        if let Err(message) =
+            memory.record(task, candidate, device, &outcome, &entry.samples, experience.as_ref())
+        {
+            failed.get_or_insert(message);
+        }
+    }
+
+    /// Times candidates of every entry of `better.over` until nothing better is expected or the budget is spent.
+    pub(super) fn rounds(
+        &self,
+        measurer: &mut dyn Measurer,
+        screen: &Screen<'_>,
+        pool: &mut Vec<Entry>,
+        mut strategies: Vec<Strategy>,
+        mut reserves: Vec<Reserve<'a>>,
+        observer: &mut dyn Observer,
+    ) -> Learned {
+        observer.event(&Event::Phase { phase: Phase::Measure, total: self.over.len() });
+        let mut learned = Learned::default();
+        let mut failed = None;
+        for entry in pool.iter().filter(|entry| entry.record.rejection.is_some() && self.is_timed(entry)) {
+            self.remember(entry, false, &mut failed);
+        }
+        for (over, (strategy, reserve)) in strategies.iter_mut().zip(&mut reserves).enumerate() {
+            let mut one = One { run: self, over, screen, pool: &mut *pool, strategy, places: Vec::new() };
+            one.rounds(measurer, reserve, &mut failed, observer);
+            let contribution = one.strategy.contribution();
+            learned.experiences = learned.experiences.max(contribution.experiences);
+            learned.tasks = learned.tasks.max(contribution.tasks);
+            learned.seeds += contribution.seeds;
+        }
+        for entry in pool.iter().filter(|entry| self.is_timed(entry)) {
+            learned.remembered += usize::from(entry.remembered);
+            learned.timed += usize::from(entry.record.measured.is_some() && !entry.remembered);
+        }
+        if let Some(message) = failed {
+            let message = format!("what was found out could not be kept for the next search: {message}");
+            observer.event(&Event::Note { message: &message });
+        }
+        learned
+    }
+
+    fn is_timed(&self, entry: &Entry) -> bool {
+        self.measured == Some(entry.record.arch)
+    }
+}
+
+/// The rounds of one entry of `better.over`.
+struct One<'a, 'b> {
+    run: &'b Run<'a>,
+    over: usize,
+    screen: &'b Screen<'b>,
+    pool: &'b mut Vec<Entry>,
+    strategy: &'b mut Strategy,
+    /// For each candidate of the strategy its position in the pool.
+    places: Vec<usize>,
+}
+
+impl<'a> One<'a, '_> {
+    fn sizes(&self) -> &'a SizeValues {
+        &self.run.over[self.over]
+    }
+
+    fn rounds(
+        &mut self,
+        measurer: &mut dyn Measurer,
+        reserve: &mut Reserve<'a>,
+        failed: &mut Option<String>,
+        observer: &mut dyn Observer,
+    ) {
+        let Some(arch) = self.run.measured else { return };
+        let floor = compulsory_bytes(self.run.spec, self.sizes()) / Target::of(arch).memory_bandwidth * FLOOR;
+        let share = self.run.options.budget.candidates / self.run.over.len().max(1);
+        let most = LEAST.max(share / TIMED_SHARE);
+        let until = self.run.share_of_time(self.over);
+        let mut random = Random::new(self.run.options.seed ^ 0x00c0_ffee ^ (self.over as u64) << 32);
+        self.admit(0);
+        let at_once = (most / CALLS).clamp(BATCH, MOST_AT_ONCE);
+        let mut timed = 0;
+        // The best so far, and how many had been timed then.
+        let (mut best, mut since) = (f64::INFINITY, 0);
+        while timed < most && !self.run.is_past(until) {
+            let batch: Vec<usize> = self.strategy.next(at_once.min(most - timed));
+            if batch.is_empty() {
+                break;
+            }
+            timed += batch.len();
+            let these: Vec<usize> = batch.iter().map(|&position| self.places[position]).collect();
+            // They passed a few cases on the machine and meet all of them on the device. What wins runs all of them on the
+            // machine too, before the last call: for most that would be in vain, and it takes longer than to time them.
+            self.run.assemble_these(self.screen, self.pool, &these, observer);
+            // Rounds only order candidates; the last call, with all rounds and fresh data, decides.
+            let options = MeasureOptions { rounds: 5, finalists: 0, ..self.options(until) };
+            let measured = !self.time(measurer, &these, &options, observer).is_empty();
+            for &position in &batch {
+                let entry = &self.pool[self.places[position]];
+                self.strategy.tell(position, entry.record.measured.as_ref().map(|time| time.seconds));
+                self.run.remember(entry, entry.record.gate >= Gate::Device, failed);
+            }
+            if !measured && these.iter().any(|&index| self.pool[index].record.rejection.is_none()) {
+                break;
+            }
+            let now = self.strategy.best().unwrap_or(f64::INFINITY);
+            if now < best * (1.0 - GAIN) {
+                (best, since) = (now, timed);
+            }
+            let exhausted = timed - since >= PATIENCE.max(most / 2) && self.strategy.expected_gain() < GAIN;
+            if timed >= LEAST && (now <= floor || exhausted) {
+                break;
+            }
+            let first = self.pool.len();
+            self.breed(reserve, &mut random, observer);
+            for entry in self.pool[first..].iter().filter(|entry| entry.record.rejection.is_some()) {
+                self.run.remember(entry, false, failed);
+            }
+        }
+        for &position in self.strategy.seeded() {
+            self.pool[self.places[position]].seeded = true;
+        }
+        self.finals(measurer, until, failed, observer);
+        let best = winner(self.pool, &ranked(self.pool, arch, self.over));
+        let best = best.filter(|&index| self.pool[index].record.measured.is_some());
+        if let Some(index) = best {
+            let entry = &self.pool[index];
+            observer.event(&Event::Best { record: &entry.record, seconds: entry.seconds(), measured: true });
+        }
+    }
+
+    /// Gives the strategy what the pool holds from `first` on.
+    fn admit(&mut self, first: usize) {
+        let mut views = Vec::new();
+        let mut known = Vec::new();
+        for index in first..self.pool.len() {
+            let entry = &self.pool[index];
+            if !self.run.is_timed(entry) || entry.over != self.over || entry.record.rejection.is_some() {
+                continue;
+            }
+            let Some(view) = &entry.view else { continue };
+            if let Some(time) = &entry.record.measured {
+                known.push((self.places.len(), time.seconds));
+            }
+            self.places.push(index);
+            views.push(view.clone());
+        }
+        self.strategy.add(views);
+        for (position, seconds) in known {
+            self.strategy.tell(position, Some(seconds));
+        }
+    }
+
+    fn options(&self, until: Option<f64>) -> MeasureOptions {
+        let left = until.map(|until| (until - self.run.started.elapsed().as_secs_f64()).max(1.0));
+        MeasureOptions { seed: self.run.options.seed, seconds: left, ..MeasureOptions::default() }
+    }
+
+    /// Times those of these that no gate refused; those that have a time now.
+    fn time(
+        &mut self,
+        measurer: &mut dyn Measurer,
+        these: &[usize],
+        options: &MeasureOptions,
+        observer: &mut dyn Observer,
+    ) -> Vec<usize> {
+        let timed: Vec<usize> =
+            these.iter().copied().filter(|&index| self.pool[index].record.rejection.is_none()).collect();
+        let candidates: Vec<&Candidate> =
+            timed.iter().filter_map(|&index| self.pool[index].candidate.as_ref()).collect();
+        if candidates.is_empty() {
+            return Vec::new();
+        }
+        let timing =
+            measurer.check_and_time(self.run.spec, self.screen.cases, self.sizes(), &candidates, options);
+        let timing = match timing {
+            Ok(timing) => timing,
+            Err(message) => {
+                observer.event(&Event::NotRun { gate: Gate::Time, reason: &message });
+                return Vec::new();
+            }
+        };
+        let label = launch::label(self.run.spec, self.sizes());
+        observer.event(&Event::Timed { sizes: &label, timing: &timing });
+        for disturbance in &timing.finale.disturbances {
+            let message = format!("the measurement at {label} was disturbed: {disturbance}");
+            observer.event(&Event::Note { message: &message });
+        }
+        let mut outcomes = timing.candidates.into_iter();
+        let mut told = Vec::new();
+        let mut trouble = None;
+        for index in timed {
+            let entry = &mut self.pool[index];
+            let outcome = outcomes.next().map_or_else(
+                || {
+                    let message = "the measurer did not answer for it".to_owned();
+                    Err(Rejection::new(Gate::Time, Reason::Infrastructure { message }))
+                },
+                |timing| {
+                    entry.record.energy = timing.energy.or(entry.record.energy);
+                    entry.samples =
+                        if timing.final_samples.is_empty() { timing.samples } else { timing.final_samples };
+                    timing.outcome
+                },
+            );
+            match outcome {
+                Ok(seconds) => {
+                    entry.record.gate = Gate::Time;
+                    entry.record.measured = Some(Time { seconds, basis: TimeBasis::Measured });
+                    told.push(index);
+                }
+                // Our own tools failed: nothing is known about it, and nothing held against it.
+                Err(rejection) if rejection.verdict == Verdict::Infrastructure => {
+                    trouble.get_or_insert(rejection.reason.to_string());
+                    continue;
+                }
+                Err(rejection) => entry.refuse(rejection),
+            }
+            observer.event(&Event::Verdict { phase: Phase::Measure, record: &self.pool[index].record });
+        }
+        if let Some(message) = trouble {
+            observer.event(&Event::NotRun { gate: Gate::Time, reason: &message });
+        }
+        told
+    }
+
+    /// Looks at configurations that are like the best ones of each island.
+    fn breed(&mut self, reserve: &mut Reserve<'a>, random: &mut Random, observer: &mut dyn Observer) {
+        if reserve.left == 0 || self.run.out_of_time() {
+            return;
+        }
+        let Some(arch) = self.run.measured else { return };
+        let count = reserve.left.min(2 * BATCH);
+        let children = {
+            // Half of them where the times that are known say so, the others by crossing what is good.
+            let mut children = self.strategy.promising(&reserve.tunables(), count / 2);
+            let best: Vec<&Tunables> = self
+                .strategy
+                .ranking()
+                .into_iter()
+                .map(|position| &self.pool[self.places[position]].record.tunables)
+                .collect();
+            let mut fresh = reserve.tunables();
+            fresh.retain(|position, _| !children.contains(position));
+            children.extend(offspring(&best, &fresh, count - children.len(), random));
+            children
+        };
+        let work: Vec<Work<'a>> = reserve
+            .take(&children)
+            .into_iter()
+            .map(|proposal| Work { arch, over: self.over, proposal })
+            .collect();
+        let first = self.pool.len();
+        self.pool.extend(self.run.screen_these(self.screen, &work, first, observer));
+        self.admit(first);
+    }
+
+    /// The best of all rounds once more, side by side, after every case on the machine: times of different calls are not to be
+    /// compared to the last per cent.
+    fn finals(
+        &mut self,
+        measurer: &mut dyn Measurer,
+        until: Option<f64>,
+        failed: &mut Option<String>,
+        observer: &mut dyn Observer,
+    ) {
+        let ranking = self.strategy.ranking();
+        let mut digests = BTreeSet::new();
+        let mut best = ranking.into_iter().map(|position| self.places[position]);
+        let mut finalists = Vec::new();
+        // Past the limit only what must be there is proved.
+        let wanted = if self.run.is_past(until) { 1 } else { FINALISTS };
+        loop {
+            let mut group = Vec::new();
+            while finalists.len() + group.len() < wanted {
+                let Some(index) = best.next() else { break };
+                let Some(candidate) = &self.pool[index].candidate else { continue };
+                if digests.insert(candidate.digest()) {
+                    group.push(index);
+                }
+            }
+            if group.is_empty() {
+                break;
+            }
+            self.run.prove_these(self.screen, self.pool, &group, observer);
+            for index in group {
+                match self.pool[index].proved {
+                    true => finalists.push(index),
+                    false => self.run.remember(&self.pool[index], false, failed),
+                }
+            }
+        }
+        if finalists.is_empty() {
+            // Nothing was measured, or nothing that was holds: the model's best that passes is better than the fallback.
+            if let Some(arch) = self.run.measured {
+                self.run.prove_groups(self.screen, self.pool, &[(arch, self.over)], observer);
+            }
+            return;
+        }
+        let options = MeasureOptions {
+            finalists: FINALISTS,
+            hopeless: f64::INFINITY,
+            // Longer than that a worker may not be silent.
+            energy_seconds: self.run.options.energy_seconds.map(|seconds| seconds.min(20.0)),
+            ..self.options(until)
+        };
+        // Only those that were compared side by side can win.
+        for &index in &self.time(measurer, &finalists, &options, observer) {
+            self.pool[index].finalist = true;
+        }
+        for &index in finalists.iter().filter(|&&index| self.pool[index].record.rejection.is_some()) {
+            self.run.remember(&self.pool[index], true, failed);
+        }
+    }
+}
