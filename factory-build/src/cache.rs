@@ -88,6 +88,11 @@ impl Cache {
         &self.root
     }
 
+    /// The folder of the logs that searches leave; `cargo factory watch` follows the newest.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+
     /// The folder of a key's entry, whether or not it is there.
     pub fn entry(&self, key: &Key) -> PathBuf {
         let key = key.to_string();

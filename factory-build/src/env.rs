@@ -18,11 +18,19 @@ use factory_spec::generated::{
 use factory_spec::generated::DEVICE_VARIABLE as DEVICE;
 
 use crate::BuildError;
+#[cfg(feature = "search")]
+use crate::evidence;
 
 /// A documentation host is at work (<https://docs.rs/about/builds>).
 const DOCUMENTATION: &str = "DOCS_RS";
 /// rust-analyzer is at work; it sets this when it runs build scripts.
 const IDE: &str = "RA_RUSTC_WRAPPER";
+
+/// What a user sets, as far as it is read.
+#[cfg(feature = "search")]
+const WATCHED: &[&str] = &[POLICY, CACHE_DIR, SEED, BUDGET, evidence::VARIABLE];
+#[cfg(not(feature = "search"))]
+const WATCHED: &[&str] = &[POLICY, CACHE_DIR];
 
 /// What the user's variables say.
 #[derive(Clone, Debug)]
@@ -40,6 +48,8 @@ pub(crate) struct Variables {
     pub(crate) budget: Option<Duration>,
     /// `None` where the user has no folder for caches.
     pub(crate) cache_root: Option<PathBuf>,
+    #[cfg(feature = "search")]
+    pub(crate) evidence: evidence::Place,
     /// Whether a missing kernel becomes a stub, and on account of which variable.
     pub(crate) stub: Option<Stub>,
 }
@@ -107,12 +117,20 @@ impl Variables {
         } else {
             None
         };
-        Ok(Variables { policy, seed, budget, cache_root: cache_root(), stub })
+        Ok(Variables {
+            policy,
+            seed,
+            budget,
+            cache_root: cache_root(),
+            #[cfg(feature = "search")]
+            evidence: evidence::Place::of_user(),
+            stub,
+        })
     }
 
     /// The names of everything read here that a user sets.
     pub(crate) fn watched() -> &'static [&'static str] {
-        if cfg!(feature = "search") { &[POLICY, CACHE_DIR, SEED, BUDGET] } else { &[POLICY, CACHE_DIR] }
+        WATCHED
     }
 }
 
@@ -150,6 +168,15 @@ pub(crate) fn machine_only() -> bool {
 #[cfg(feature = "search")]
 pub(crate) fn jobs() -> usize {
     env::var("NUM_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(0)
+}
+
+/// Threads to read sealed kernels with: cargo's jobs, but no more than there are cores.
+pub(crate) fn threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    match env::var("NUM_JOBS").ok().and_then(|jobs| jobs.parse().ok()) {
+        Some(jobs) if jobs > 0 => cores.min(jobs),
+        _ => cores,
+    }
 }
 
 fn folder(name: &'static str) -> Result<PathBuf, BuildError> {

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 #[cfg(feature = "search")]
 use std::time::Duration;
 
-#[cfg(feature = "search")]
-use factory_spec::generated;
-use factory_spec::generated::Policy;
+use factory_spec::generated::{self, Policy};
 use factory_spec::{BoundSpec, Key, Reference, Sealed, Spec, signature};
 
 use crate::cache::Cache;
@@ -96,6 +96,9 @@ impl Factory {
 
     /// Builds; if that fails, prints the errors as cargo wants them and ends the build script.
     pub fn compile(self) {
+        // A search starts this build script again to compile templates with NVRTC, where it can be stopped.
+        #[cfg(feature = "search")]
+        factory_search::serve_if_asked();
         if let Err(error) = self.try_compile() {
             for line in error.lines() {
                 build_rs::output::error(&line);
@@ -127,6 +130,9 @@ pub(crate) struct Build {
     variables: Variables,
     /// Whether a feature of the package is on
     feature: fn(&str) -> bool,
+    /// What searches remember, opened by the first of them
+    #[cfg(feature = "search")]
+    evidence: OnceLock<Option<factory_search::evidence::Evidence>>,
 }
 
 /// A kernel to be had, and who asks for it first.
@@ -168,6 +174,8 @@ impl Build {
             out_dir,
             variables,
             feature: env::feature,
+            #[cfg(feature = "search")]
+            evidence: OnceLock::new(),
         })
     }
 
@@ -180,7 +188,7 @@ impl Build {
     /// What is sealed for a kernel; `None` when no folder says anything about it.
     pub(crate) fn sealed(&self, request: &Request) -> Result<Option<Sealed>, Cause> {
         for (kernels, name) in self.places(request) {
-            if let Some(sealed) = kernels.find(name, &request.spec, &request.key)? {
+            if let Some(sealed) = kernels.find(name, &request.spec, &request.key, None)? {
                 return Ok(Some(sealed));
             }
         }
@@ -194,15 +202,25 @@ impl Build {
 
     fn run(&self, report: &mut Report) -> Result<(), BuildError> {
         let mut problems = Vec::new();
-        for request in self.requests(report, &mut problems)? {
+        let requests = self.requests(report, &mut problems)?;
+        let sealed = self.embed_sealed(&requests)?;
+        for (request, sealed) in requests.into_iter().zip(sealed) {
             for (kernels, name) in self.places(&request) {
                 report.watch(kernels.watched(name, &request.key));
             }
-            match self.get(&request, report) {
-                Ok(Had { sealed, origin }) => {
-                    embed::kernel(&self.out_dir, &request.spec, &request.key, &sealed)?;
-                    report.add(&request.spec.name, request.key, origin);
-                }
+            let origin = match sealed {
+                Ok(Some(origin)) => Ok(origin),
+                Ok(None) => match self.get(&request, report) {
+                    Ok(Had { sealed, origin }) => {
+                        embed::kernel(&self.out_dir, &request.spec, &request.key, &sealed)?;
+                        Ok(origin)
+                    }
+                    Err(cause) => Err(cause),
+                },
+                Err(cause) => Err(cause),
+            };
+            match origin {
+                Ok(origin) => report.add(&request.spec.name, request.key, origin),
                 Err(cause) => {
                     let problem = Problem { place: Some(request.place), cause };
                     // Only what is missing gets a stub. What was tampered with is refused in an editor too.
@@ -229,6 +247,63 @@ impl Build {
             }
             None => Err(BuildError::Kernels(problems)),
         }
+    }
+
+    /// Embeds what is sealed, several kernels at a time: where each is from, `None` for one that is not sealed.
+    ///
+    /// Reading and digesting them is most of what a build script does that finds everything sealed.
+    fn embed_sealed(&self, requests: &[Request]) -> Result<Vec<Result<Option<Origin>, Cause>>, BuildError> {
+        let embed = |request: &Request| -> Result<Result<Option<Origin>, Cause>, BuildError> {
+            if self.refreshes() {
+                return Ok(Ok(None));
+            }
+            let Request { spec, key, .. } = request;
+            let verified = generated::folder_in(&self.out_dir, key);
+            for (kernels, name) in self.places(request) {
+                match kernels.find(name, spec, key, Some(&verified)) {
+                    Ok(Some(sealed)) => {
+                        embed::kernel(&self.out_dir, spec, key, &sealed)?;
+                        let folder = kernels.shown().join(name).join(key.short());
+                        return Ok(Ok(Some(Origin::Sealed { folder })));
+                    }
+                    Ok(None) => {}
+                    Err(cause) => return Ok(Err(cause)),
+                }
+            }
+            Ok(Ok(None))
+        };
+        let jobs = env::threads().min(requests.len());
+        if jobs <= 1 {
+            return requests.iter().map(embed).collect();
+        }
+        let next = AtomicUsize::new(0);
+        let slots: Vec<OnceLock<_>> = requests.iter().map(|_| OnceLock::new()).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..jobs {
+                scope.spawn(|| {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        let (Some(request), Some(slot)) = (requests.get(index), slots.get(index)) else {
+                            return;
+                        };
+                        // Each index is drawn once, so the slot is free.
+                        let _ = slot.set(embed(request));
+                    }
+                });
+            }
+        });
+        // Every slot is set when the threads have ended; one that is not would be looked for once more.
+        slots.into_iter().map(|slot| slot.into_inner().unwrap_or(Ok(Ok(None)))).collect()
+    }
+
+    /// Whether a search may be made where nothing is found.
+    fn may_search(&self) -> bool {
+        self.variables.stub.is_none() && self.variables.policy != Policy::Offline
+    }
+
+    /// Whether kernels are searched for anew even where there are some.
+    fn refreshes(&self) -> bool {
+        self.may_search() && self.variables.policy == Policy::Refresh
     }
 
     /// Where a kernel may be sealed: every folder, under every name.
@@ -321,20 +396,12 @@ impl Build {
         }))
     }
 
+    /// A kernel that is not sealed.
     fn get(&self, request: &Request, report: &mut Report) -> Result<Had, Cause> {
         let Request { spec, key, .. } = request;
-        let may_search = self.variables.stub.is_none() && self.variables.policy != Policy::Offline;
-        let refresh = may_search && self.variables.policy == Policy::Refresh;
-        if !refresh {
-            for (kernels, name) in self.places(request) {
-                if let Some(sealed) = kernels.find(name, spec, key)? {
-                    let folder = kernels.shown().join(name).join(key.short());
-                    return Ok(Had { sealed, origin: Origin::Sealed { folder } });
-                }
-            }
-            if let Some(sealed) = self.cached(spec, key) {
-                return Ok(Had { sealed, origin: Origin::Cached });
-            }
+        let (may_search, refresh) = (self.may_search(), self.refreshes());
+        if !refresh && let Some(sealed) = self.cached(spec, key) {
+            return Ok(Had { sealed, origin: Origin::Cached });
         }
         let missing = |no_search| Cause::Missing {
             name: spec.name.clone(),
@@ -391,8 +458,23 @@ impl Build {
         if !refresh && let Some(sealed) = self.cached(spec, key) {
             return Ok(Had { sealed, origin: Origin::Cached });
         }
-        let searched = crate::search::search(spec, &request.search, &self.variables)
-            .map_err(|message| Cause::Search { name: spec.name.clone(), key: *key, message })?;
+        let evidence = self.evidence.get_or_init(|| {
+            let (evidence, warning) = self.variables.evidence.open(self.cache.as_ref());
+            report.warnings.extend(warning);
+            evidence
+        });
+        let search = crate::search::Search {
+            spec,
+            spec_path: &self.root.join(&request.spec_path),
+            asked: &request.search,
+            variables: &self.variables,
+            cache: self.cache.as_ref(),
+            evidence: evidence.as_ref(),
+            measurer: None,
+        };
+        let searched =
+            search.run().map_err(|message| Cause::Search { name: spec.name.clone(), key: *key, message })?;
+        report.warnings.extend(searched.warnings);
         report.warnings.push(searched.summary);
         let sealed = self.store(key, searched.sealed, refresh, report);
         Ok(Had { sealed, origin: Origin::Searched })

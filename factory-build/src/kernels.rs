@@ -1,9 +1,9 @@
 //! The crate's own sealed kernels: `kernels/<name>/<key12>/`, and `kernels/kernels.lock` beside them.
 
-use std::cell::OnceCell;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use factory_spec::{BoundSpec, Key, Lock, LockError, Sealed};
 
@@ -14,13 +14,13 @@ pub(crate) struct Kernels {
     /// As the package names it, for messages
     shown: PathBuf,
     path: PathBuf,
-    lock: OnceCell<Option<Lock>>,
+    lock: OnceLock<Option<Lock>>,
 }
 
 impl Kernels {
     /// The folder `shown`, relative to the package at `root`. Nothing is read yet, and it need not be there.
     pub(crate) fn new(root: &Path, shown: PathBuf) -> Kernels {
-        Kernels { path: root.join(&shown), shown, lock: OnceCell::new() }
+        Kernels { path: root.join(&shown), shown, lock: OnceLock::new() }
     }
 
     /// The folder as the package names it.
@@ -48,8 +48,15 @@ impl Kernels {
         watched
     }
 
-    /// The sealed kernel of a spec under a name, after everything about it was checked; `None` when this folder says nothing about it.
-    pub(crate) fn find(&self, name: &str, spec: &BoundSpec, key: &Key) -> Result<Option<Sealed>, Cause> {
+    /// The sealed kernel of a spec under a name, after everything about it was checked; `None` when this folder says nothing
+    /// about it. `verified` is where an earlier build put it after the same checks, see [`Sealed::read_key_beside`].
+    pub(crate) fn find(
+        &self,
+        name: &str,
+        spec: &BoundSpec,
+        key: &Key,
+        verified: Option<&Path>,
+    ) -> Result<Option<Sealed>, Cause> {
         let shown = self.shown.join(name).join(key.short());
         let folder = self.path.join(name).join(key.short());
         let lock_file = self.shown.join(Lock::FILE);
@@ -68,8 +75,8 @@ impl Kernels {
                 error: Box::new(LockError::NoEntry { name: name.to_owned(), key: *key }),
             });
         }
-        let sealed =
-            Sealed::read_key(&folder, key).map_err(|error| Cause::Sealed { name: name.to_owned(), error })?;
+        let sealed = Sealed::read_key_beside(&folder, key, verified)
+            .map_err(|error| Cause::Sealed { name: name.to_owned(), error })?;
         lock.check(&sealed).map_err(|error| Cause::Locked {
             folder: shown.clone(),
             lock: lock_file,
