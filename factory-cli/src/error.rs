@@ -1,6 +1,7 @@
 //! What stops a command, said on standard error: what, where, what to do.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Why a command stopped.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +14,24 @@ pub(crate) enum Error {
     Build(#[from] factory_build::BuildError),
     #[error("{0}")]
     Search(#[from] factory_search::SearchError),
+    /// A template is wrong; each problem is shown with its line.
+    #[error("{0}")]
+    Template(#[from] factory_search::template::TemplateErrors),
+    #[error("{0}")]
+    Install(#[from] factory_search::toolchain::InstallError),
+    #[error("{0}")]
+    Evidence(#[from] factory_search::evidence::EvidenceError),
+    #[error(
+        "there is no folder for caches\n\nhint: set `KERNEL_FACTORY_CACHE_DIR`, or name the evidence file"
+    )]
+    NoCacheFolder,
+    #[error(
+        "nothing says what to remove\n\nhint: `--kernel`, `--older-than-days`, `--other-versions`, or `--all`"
+    )]
+    PruneNothing,
+    /// Flags or variables about workers that cannot be read.
+    #[error("{0}")]
+    Workers(String),
     #[error("{0}")]
     Sealing(#[from] crate::seal::SealingError),
     #[error("there is no `Cargo.toml` in `{}`\n\nhint: go to the package's folder, or name it with `--dir`", path.display())]
@@ -33,6 +52,32 @@ pub(crate) enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A launch on the machine cannot be made.
+    #[error("{0}")]
+    Launch(#[from] crate::machine::LaunchError),
+    /// The same, already drawn with its excerpt.
+    #[error("{text}")]
+    Shown { text: String },
+    /// What was to be profiled is at fault; already drawn.
+    #[error("{text}")]
+    Faulted { text: String },
+    #[error("could not read `{}`: {source}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("there is no log of a search in `{}`\n\nhint: `cargo factory tune`, and a build with the feature `search`, leave one; name another as `cargo factory watch LOG`", folder.display())]
+    NoLog { folder: PathBuf },
+    #[error(
+        "there is no folder for caches, so there are no logs to be found\n\nhint: set `KERNEL_FACTORY_CACHE_DIR`, or name the log as `cargo factory watch LOG`"
+    )]
+    NoCache,
+    #[error("`{}` is no log of a search: line {line}: {message}\n\nhint: logs are in the cache's folder `logs`; `cargo factory doctor` names the cache", path.display())]
+    NotALog { path: PathBuf, line: u64, message: String },
+    /// A page cannot be written about what was named.
+    #[error("{0}")]
+    Report(#[from] crate::report::ReportError),
     #[error("could not print JSON: {0}")]
     Json(#[source] serde_json::Error),
 }
@@ -46,6 +91,14 @@ fn known(names: &[String]) -> String {
 }
 
 impl Error {
+    /// What the process ends with.
+    pub(crate) fn code(&self) -> ExitCode {
+        match self {
+            Error::Launch(_) | Error::Shown { .. } => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    }
+
     /// Prints the error on standard error, specs with their source line under a caret.
     pub(crate) fn report(&self) {
         match self {
@@ -54,6 +107,7 @@ impl Error {
                     eprintln!("{:?}", miette::Report::new(crate::error::Diagnosed::new(problem)));
                 }
             }
+            Error::Shown { text } | Error::Faulted { text } => eprintln!("{text}"),
             error => eprintln!("error: {error}"),
         }
     }

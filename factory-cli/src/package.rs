@@ -29,7 +29,7 @@ pub(crate) fn choose(dir: &Path, names: &[String]) -> Result<Vec<Kernel>, Error>
         if package.kernels().is_empty() {
             return Err(Error::NoKernels { path: dir.to_owned() });
         }
-        return Ok(package.kernels().iter().map(of_annotated).collect());
+        return Ok(package.kernels().iter().map(|kernel| of_annotated(dir, kernel)).collect());
     }
     let mut chosen = Vec::new();
     let mut package = None;
@@ -44,7 +44,8 @@ pub(crate) fn choose(dir: &Path, names: &[String]) -> Result<Vec<Kernel>, Error>
         }
         let kernels = package.as_ref().map_or(&[][..], Package::kernels);
         let before = chosen.len();
-        chosen.extend(kernels.iter().filter(|kernel| kernel.spec.name == *name).map(of_annotated));
+        let named = kernels.iter().filter(|kernel| kernel.spec.name == *name);
+        chosen.extend(named.map(|kernel| of_annotated(dir, kernel)));
         if chosen.len() == before {
             let mut known: Vec<String> = kernels.iter().map(|kernel| kernel.spec.name.clone()).collect();
             known.dedup();
@@ -54,8 +55,9 @@ pub(crate) fn choose(dir: &Path, names: &[String]) -> Result<Vec<Kernel>, Error>
     Ok(chosen)
 }
 
-fn of_annotated(kernel: &AnnotatedKernel) -> Kernel {
-    Kernel { spec: kernel.spec.clone(), key: kernel.key, spec_path: kernel.spec_path.clone() }
+/// Paths of specs are relative to the package, which need not be the current folder.
+fn of_annotated(dir: &Path, kernel: &AnnotatedKernel) -> Kernel {
+    Kernel { spec: kernel.spec.clone(), key: kernel.key, spec_path: dir.join(&kernel.spec_path) }
 }
 
 fn of_file(path: &Path) -> Result<Vec<Kernel>, Error> {

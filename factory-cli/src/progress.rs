@@ -1,10 +1,11 @@
 //! A search, seen while it runs: a progress bar and a table of the best candidates, on standard error.
 
 use crate::print::seconds;
-use factory_search::{CandidateRecord, Event, Observer, Phase, Verdict};
+use factory_search::log::{LogCandidate, LogEvent};
+use factory_search::{Event, Observer, Phase};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How many candidates the live table shows.
 const ROWS: usize = 6;
@@ -16,6 +17,8 @@ pub(crate) struct Progress {
     rows: Vec<ProgressBar>,
     refused: BTreeMap<String, usize>,
     passed: usize,
+    /// When the budget ends
+    deadline: Option<Instant>,
     /// The best candidate of each target and size
     best: BTreeMap<(String, String), (f64, String, bool)>,
 }
@@ -36,7 +39,25 @@ impl Progress {
                 row
             })
             .collect();
-        Progress { bars, bar, rows, refused: BTreeMap::new(), passed: 0, best: BTreeMap::new() }
+        Progress {
+            bars,
+            bar,
+            rows,
+            refused: BTreeMap::new(),
+            passed: 0,
+            deadline: None,
+            best: BTreeMap::new(),
+        }
+    }
+
+    /// Shows how much of a time budget is left.
+    pub(crate) fn budget(&mut self, seconds: Option<f64>) {
+        let length = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
+        self.deadline = length.and_then(|length| Instant::now().checked_add(length));
+    }
+
+    fn seconds_left(&self) -> Option<f64> {
+        Some(self.deadline?.saturating_duration_since(Instant::now()).as_secs_f64())
     }
 
     /// Takes the display away.
@@ -53,22 +74,43 @@ impl Progress {
         let _ = self.bars.println(line);
     }
 
-    fn count(&mut self, record: &CandidateRecord) {
+    fn count(&mut self, candidate: &LogCandidate) {
         self.bar.inc(1);
-        match (&record.verdict, &record.rejection) {
-            (Verdict::Pass, _) => self.passed += 1,
-            (verdict, rejection) => {
-                let gate = rejection.as_ref().map_or_else(String::new, |_| format!(" at {}", record.gate));
-                *self.refused.entry(format!("{verdict}{gate}")).or_default() += 1;
-            }
+        if candidate.refused() {
+            *self.refused.entry(format!("{} at {}", candidate.verdict, candidate.gate)).or_default() += 1;
+        } else {
+            self.passed += 1;
         }
         self.draw();
     }
 
+    /// Draws what happened, here or in the process that wrote a log.
+    pub(crate) fn hear(&mut self, event: &LogEvent) {
+        match event {
+            LogEvent::Phase { phase, total } => {
+                self.bar.set_message(phase.clone());
+                self.bar.set_length(*total as u64);
+                self.bar.set_position(0);
+                if phase == Phase::Screen.name() {
+                    self.passed = 0;
+                }
+            }
+            LogEvent::Verdict { candidate, .. } => self.count(candidate),
+            LogEvent::Best { id, arch, sizes, seconds, measured } => {
+                self.best.insert((arch.clone(), sizes.clone()), (*seconds, id.clone(), *measured));
+                self.draw();
+            }
+            LogEvent::NotRun { gate, reason } => self.say(&format!("gate `{gate}` is not run: {reason}")),
+            LogEvent::Note { message } => self.say(message),
+            _ => {}
+        }
+    }
+
     fn draw(&self) {
         let refused: Vec<String> = self.refused.iter().map(|(why, count)| format!("{count} {why}")).collect();
+        let budget = self.seconds_left().map_or_else(String::new, |left| format!("   {left:.0} s left"));
         let mut lines = vec![format!(
-            "passed {}   refused: {}",
+            "passed {}   refused: {}{budget}",
             self.passed,
             if refused.is_empty() { "none".into() } else { refused.join(", ") }
         )];
@@ -84,25 +126,7 @@ impl Progress {
 
 impl Observer for Progress {
     fn event(&mut self, event: &Event<'_>) {
-        match event {
-            Event::Phase { phase, total } => {
-                self.bar.set_message(phase.name());
-                self.bar.set_length(*total as u64);
-                self.bar.set_position(0);
-                if *phase == Phase::Screen {
-                    self.passed = 0;
-                }
-            }
-            Event::Verdict { record, .. } => self.count(record),
-            Event::Best { record, seconds, measured } => {
-                let place = (record.arch.to_string(), record.sizes.clone());
-                self.best.insert(place, (*seconds, record.id.clone(), *measured));
-                self.draw();
-            }
-            Event::NotRun { gate, reason } => self.say(&format!("gate `{gate}` is not run: {reason}")),
-            Event::Note { message } => self.say(message),
-            _ => {}
-        }
+        self.hear(&event.into());
     }
 }
 

@@ -15,6 +15,9 @@ struct Health {
     no_gpu: Option<String>,
     ptxas: Option<Tool>,
     no_ptxas: Option<String>,
+    /// What compiles templates.
+    compiler: Option<Tool>,
+    no_compiler: Option<String>,
     cache: Cache,
     /// `KERNEL_FACTORY*` variables that are set.
     variables: Vec<(String, String)>,
@@ -58,6 +61,13 @@ pub(crate) fn run(output: Output) -> Result<ExitCode, Error> {
                 println!("                 the `assemble` gate will not run, and certificates will say so");
             }
         }
+        match (&health.compiler, &health.no_compiler) {
+            (Some(compiler), _) => println!("compiler         {} ({})", compiler.version, compiler.path),
+            (None, reason) => {
+                println!("compiler         none: {}", reason.as_deref().unwrap_or("not found"));
+                println!("                 templates in CUDA C++ cannot be searched");
+            }
+        }
         let cache = &health.cache;
         match (&cache.folder, &cache.problem) {
             (Some(folder), None) => println!("cache            {folder}, {} kernels", cache.kernels),
@@ -77,6 +87,7 @@ pub(crate) fn run(output: Output) -> Result<ExitCode, Error> {
 fn examine() -> Health {
     let (gpus, no_gpu) = gpus();
     let (ptxas, no_ptxas) = ptxas();
+    let (compiler, no_compiler) = compiler();
     let mut variables: Vec<(String, String)> =
         std::env::vars().filter(|(name, _)| name.starts_with("KERNEL_FACTORY")).collect();
     variables.sort();
@@ -86,6 +97,8 @@ fn examine() -> Health {
         no_gpu,
         ptxas,
         no_ptxas,
+        compiler,
+        no_compiler,
         cache: cache(),
         variables,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -113,6 +126,17 @@ fn ptxas() -> (Option<Tool>, Option<String>) {
         ),
         Ok(Err(reason)) => (None, Some(reason)),
         Err(error) => (None, Some(error.to_string())),
+    }
+}
+
+/// The compiler that a search would use for templates.
+fn compiler() -> (Option<Tool>, Option<String>) {
+    match factory_search::compile::Compiler::find() {
+        Ok(found) => (
+            Some(Tool { path: found.path().display().to_string(), version: found.identity().to_owned() }),
+            None,
+        ),
+        Err(reason) => (None, Some(reason)),
     }
 }
 

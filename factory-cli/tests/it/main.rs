@@ -1,5 +1,10 @@
 //! The commands, run as a person or a script would: on a package in a temporary folder, without cargo and without a GPU.
 
+mod evidence;
+mod machine;
+mod report;
+mod watch;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -192,6 +197,31 @@ fn tune_without_sealing_writes_records_alone() {
         serde_json::from_slice(&fs::read(records).expect("records")).expect("records are JSON");
     let candidates = records.as_object().and_then(|all| all.values().next()).and_then(|one| one.as_array());
     assert!(candidates.is_some_and(|candidates| candidates.len() >= 4), "{records}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_search_shares_its_work_with_workers_behind_a_launcher() {
+    let package = Package::new();
+    let tune =
+        ["tune", "gate", "--gpu", "off", "--ptxas", "off", "--candidates", "6", "--no-seal", "--no-evidence"];
+    let launched = |launcher: &'static str| [&tune[..], &["--provers", "2", "--launcher", launcher]].concat();
+    let (here, there) = (package.json(&tune), package.json(&launched("nice -n 1")));
+    assert_eq!(here[0]["winners"], there[0]["winners"]);
+    assert_eq!(here[0]["figures"], there[0]["figures"]);
+    for (launcher, words) in [
+        ("/nowhere/srun", "`/nowhere/srun env KERNEL_FACTORY_WORKER=machine"),
+        ("sh -c 'echo no node >&2; exit 4'", "no node"),
+        ("sh -c 'no end", "--launcher"),
+    ] {
+        let output = package.run(&launched(launcher));
+        assert_eq!(output.status.code(), Some(1), "{launcher}");
+        assert!(text(&output.stderr).contains(words), "{launcher}: {}", text(&output.stderr));
+    }
+    let output =
+        package.command(&tune).env("KERNEL_FACTORY_PROVERS", "many").output().expect("the binary starts");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("KERNEL_FACTORY_PROVERS: `many`"), "{}", text(&output.stderr));
 }
 
 #[test]
