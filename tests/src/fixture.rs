@@ -114,6 +114,7 @@ pub fn seal(spec: &BoundSpec) -> Sealed {
             block: [128, 1, 1],
             cluster: [1, 1, 1],
             shared_bytes: SizeExpr::constant(0),
+            programmatic: false,
             params: vec![
                 ParamPlan::pointer("x"),
                 ParamPlan::pointer("y"),

@@ -11,10 +11,15 @@ use factory_build::cache::Cache;
 use factory_spec::{Lock, LockEntry, Sealed};
 
 /// Variables that would make a build here another one than there.
-const FOREIGN: [&str; 13] = [
+const FOREIGN: [&str; 18] = [
     "KERNEL_FACTORY",
     "KERNEL_FACTORY_CACHE_DIR",
     "KERNEL_FACTORY_SEED",
+    "KERNEL_FACTORY_EVIDENCE",
+    "KERNEL_FACTORY_LAUNCHER",
+    "KERNEL_FACTORY_WORKERS",
+    "KERNEL_FACTORY_PROVERS",
+    "KERNEL_FACTORY_WORKER_SECONDS",
     "KERNEL_FACTORY_BUDGET",
     "KERNEL_FACTORY_DEVICE",
     "DOCS_RS",
