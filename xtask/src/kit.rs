@@ -9,9 +9,11 @@ use std::process::Command;
 const SCRIPT: &str = include_str!("kit.sh");
 
 /// Binaries: package, kind of target, its name.
-const BINARIES: [(&str, &str, &str); 6] = [
+const BINARIES: [(&str, &str, &str); 8] = [
     ("factory-cli", "--bin", "cargo-factory"),
     ("factory-search", "--example", "gpu_check"),
+    ("factory-search", "--example", "hostile_check"),
+    ("factory-search", "--example", "learning"),
     ("factory-runtime", "--example", "launch_overhead"),
     ("example-rmsnorm", "--bin", "example-rmsnorm"),
     ("example-fused", "--bin", "example-fused"),

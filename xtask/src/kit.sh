@@ -23,6 +23,7 @@ part example-fused "$kit/example-fused"
 part verify "$kit/cargo-factory" factory verify --gpu --dir examples/rmsnorm
 part launch "$kit/launch_overhead"
 part test-runtime "$kit/test-factory-runtime" --test-threads 1
+KERNEL_FACTORY_TEST_GPU=require part test-search-gpu "$kit/test-factory-search" gpu:: --test-threads 1 --nocapture
 part rmsnorm-forward "$kit/gpu_check" --seconds "$seconds" --json "$results/rmsnorm-forward.json"
 if [ ${#failed[@]} -gt 0 ]; then echo "failed: ${failed[*]}"; exit 1; fi
 echo "everything passed"

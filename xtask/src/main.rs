@@ -1,8 +1,10 @@
 //! What contributors run: `cargo xtask ci` is what CI runs, and each of its steps is a command of its own.
 
 mod bench;
+mod browser;
 mod kit;
 mod shell;
+mod slurm;
 mod steps;
 mod tidy;
 mod tools;
@@ -31,6 +33,10 @@ enum Task {
     Examples,
     /// Check licences, sources and duplicates of the dependencies with cargo-deny
     Deny,
+    /// Try the report's page in Chromium, which is installed if need be: both widths, light and dark, pictures in `target/browser`
+    Browser,
+    /// Search on two nodes of a Slurm cluster that is started on this machine for it, and installed if need be (as root)
+    Slurm,
     /// Build the documentation, warnings denied
     Doc,
     /// Check what no lint checks: file lengths, stray words, missing licences
@@ -63,6 +69,8 @@ fn run(task: Task) -> Result<(), Failure> {
         Task::Lint => steps::lint(),
         Task::Examples => steps::examples(),
         Task::Deny => steps::deny(),
+        Task::Browser => browser::test(),
+        Task::Slurm => slurm::show(),
         Task::Doc => steps::doc(),
         Task::Tidy => tidy::check(),
         Task::Tools => tools::install().map(|_| ()),

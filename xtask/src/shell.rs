@@ -39,6 +39,31 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// The first of these programs that is in `PATH`, or else in `further` folders.
+pub(crate) fn find_program(names: &[&str], further: &[&str]) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> =
+        std::env::split_paths(&path).chain(further.iter().map(PathBuf::from)).collect();
+    names
+        .iter()
+        .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
+        .find(|file| file.is_file())
+}
+
+/// Installs Debian's packages.
+///
+/// # Errors
+/// There is no apt, or it fails; `help` says what to do instead.
+pub(crate) fn apt_install(packages: &[&str], help: &str) -> Result<(), Failure> {
+    let failed = |failure| Failure::Check(format!("{help} ({failure})"));
+    run(Command::new("apt-get").args(["update", "-qq"])).map_err(failed)?;
+    run(Command::new("apt-get")
+        .args(["install", "-y", "-qq", "--no-install-recommends"])
+        .args(packages)
+        .env("DEBIAN_FRONTEND", "noninteractive"))
+    .map_err(failed)
+}
+
 /// The command as a person would type it.
 fn describe(command: &Command) -> String {
     let program = Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy();
