@@ -342,6 +342,7 @@ fn copy_kernel(threads: u32, accesses: u32) -> Candidate {
         }],
     };
     Candidate {
+        image: None,
         id: name,
         proposer: "copy",
         tunables: Tunables::new(),

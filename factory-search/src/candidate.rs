@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use factory_spec::{Arch, Variant};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use crate::image::Image;
 
 /// One value of a tunable.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -102,6 +105,9 @@ pub struct Candidate {
     pub variant: Variant,
     /// Which source, compiler and flags made it.
     pub origin: Origin,
+    /// What an assembler made of `ptx`, where a GPU is to load that instead of compiling it anew. No part of what a candidate
+    /// is.
+    pub image: Option<Arc<Image>>,
 }
 
 impl Candidate {

@@ -63,6 +63,7 @@ pub(crate) fn hold_out_target(
             arch: target.arch,
             ptx: ptx.to_owned(),
             variant: variant.clone(),
+            image: None,
         };
         let Some(report) = measurer.hold_out(spec, &cases, &candidate).transpose()? else { return Ok(None) };
         count += report.cases;

@@ -45,6 +45,7 @@ pub fn verify_on_gpu(
             arch: target.arch,
             ptx: ptx.clone(),
             variant: variant.clone(),
+            image: None,
         };
         let report = gpu.check(spec, &cases, &candidate)?;
         count += report.cases;

@@ -49,6 +49,7 @@ fn time(gpu: &mut Gpu, part: &[Prepared], seconds: f64) -> Result<Vec<Sample>, S
     let candidates: Vec<Candidate> = part
         .iter()
         .map(|prepared| Candidate {
+            image: None,
             id: prepared.id.clone(),
             origin: Default::default(),
             proposer: "generator",

@@ -45,6 +45,7 @@ fn time_group(gpu: &mut Gpu, group: &[Prepared], seconds: f64) -> Result<Vec<Sam
     let candidates: Vec<Candidate> = group
         .iter()
         .map(|prepared| Candidate {
+            image: None,
             id: prepared.id.clone(),
             proposer: "generator",
             origin: Default::default(),

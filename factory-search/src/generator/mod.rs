@@ -91,6 +91,7 @@ impl<'a> Space<'a> {
             id: config.to_string(),
             proposer: "generator",
             origin: Default::default(),
+            image: None,
             tunables: config.tunables(),
             arch,
             ptx: module.to_string(),

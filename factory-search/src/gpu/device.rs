@@ -315,7 +315,12 @@ impl Drop for Buffer {
     }
 }
 
-/// A candidate's module, loaded by the driver's own compiler from the very text that is sealed.
+fn unusable(what: &str) -> Reason {
+    Reason::Plan { message: format!("{what} holds a zero byte") }
+}
+
+/// A candidate's module: its image where it has one that the driver takes, else what the driver's own compiler makes of the
+/// very text that is sealed.
 pub(super) struct Loaded {
     driver: &'static Driver,
     module: Handle,
@@ -326,13 +331,31 @@ pub(super) struct Loaded {
 
 impl Loaded {
     pub(super) fn new(gpu: &Gpu, candidate: &Candidate) -> Result<Loaded, Trouble> {
-        let unusable = |what: &str| Reason::Plan { message: format!("{what} holds a zero byte") };
+        let mut module: Handle = std::ptr::null_mut();
+        let cubin = candidate.image.as_deref().and_then(|image| image.bytes_for(&candidate.ptx));
+        if let Some(bytes) = cubin {
+            // SAFETY: the bytes are alive and an ELF file that ptxas wrote, which says itself how long it is; no options.
+            let loaded = unsafe {
+                gpu.driver.module_load(
+                    &mut module,
+                    bytes.as_ptr().cast(),
+                    0,
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                )
+            };
+            match loaded {
+                Ok(()) => return Loaded::of(gpu, candidate, module),
+                Err(error) if error.is_sticky() => return Err(error.into()),
+                // An assembler that is newer than the driver: the text may do all the same.
+                Err(_) => {}
+            }
+        }
         let image = CString::new(candidate.ptx.as_str()).map_err(|_| unusable("the PTX"))?;
         let mut log = vec![0u8; 8192];
         let mut options = [JIT_ERROR_LOG, JIT_ERROR_LOG_BYTES];
         let mut values: [*mut c_void; 2] =
             [log.as_mut_ptr().cast(), std::ptr::without_provenance_mut(log.len())];
-        let mut module: Handle = std::ptr::null_mut();
         // SAFETY: the image is a C string; two options with two values, sizes passed in the pointer as the driver wants.
         let loaded = unsafe {
             gpu.driver.module_load(
@@ -355,6 +378,11 @@ impl Loaded {
             }
             .into());
         }
+        Loaded::of(gpu, candidate, module)
+    }
+
+    /// The functions of a module that was just loaded.
+    fn of(gpu: &Gpu, candidate: &Candidate, module: Handle) -> Result<Loaded, Trouble> {
         let mut this = Loaded { driver: gpu.driver, module, functions: Vec::new(), facts: Vec::new() };
         for launch in &candidate.variant.launches {
             let name = CString::new(launch.entry.as_str()).map_err(|_| unusable("an entry's name"))?;

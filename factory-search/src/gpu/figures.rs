@@ -170,16 +170,16 @@ const MOST_SETS: usize = 128;
 /// Most sets where that many are needed to be cold.
 const MOST_COLD_SETS: usize = 1024;
 /// Bytes that a window of short kernels moves at least: about half a millisecond of an H200.
-const WINDOW_BYTES: usize = 2 << 30;
+pub(super) const WINDOW_BYTES: usize = 2 << 30;
 
 impl Rotation {
-    /// As many sets as the rotation asks for and `free` bytes hold.
-    pub(super) fn new(set_bytes: usize, l2_bytes: usize, free: usize) -> Rotation {
+    /// As many sets as the rotation asks for, `window_bytes` need and `free` bytes hold.
+    pub(super) fn new(set_bytes: usize, l2_bytes: usize, free: usize, window_bytes: usize) -> Rotation {
         let set_bytes = set_bytes.max(256);
         // Scratch and a copy of the outputs need room as well.
         let fits = (free.saturating_sub(set_bytes) / set_bytes).max(1);
         let cold = (ROTATION * l2_bytes).div_ceil(set_bytes) + 1;
-        let wanted = cold.max(WINDOW_BYTES.div_ceil(set_bytes)).max(2);
+        let wanted = cold.max(window_bytes.div_ceil(set_bytes)).max(2);
         let sets = wanted.min(MOST_SETS.max(cold.min(MOST_COLD_SETS))).min(fits);
         Rotation { sets, set_bytes, l2_bytes, cold: sets * set_bytes > ROTATION * l2_bytes }
     }
@@ -315,19 +315,19 @@ mod tests {
     #[test]
     fn sets_are_more_than_four_times_l2_or_say_that_they_are_not() {
         let l2 = 50 << 20;
-        let large = Rotation::new(512 << 20, l2, 100 << 30);
+        let large = Rotation::new(512 << 20, l2, 100 << 30, WINDOW_BYTES);
         assert!(large.cold && large.sets >= 2, "{large:?}");
-        let middle = Rotation::new(16 << 20, l2, 100 << 30);
+        let middle = Rotation::new(16 << 20, l2, 100 << 30, WINDOW_BYTES);
         assert!(middle.cold && middle.sets == 128, "{middle:?}");
-        let small = Rotation::new(300 << 10, l2, 100 << 30);
+        let small = Rotation::new(300 << 10, l2, 100 << 30, WINDOW_BYTES);
         assert!(small.cold && small.sets * small.set_bytes > 4 * l2, "{small:?}");
-        let tiny = Rotation::new(4 << 10, l2, 100 << 30);
+        let tiny = Rotation::new(4 << 10, l2, 100 << 30, WINDOW_BYTES);
         assert!(!tiny.cold && tiny.sets == MOST_COLD_SETS, "{tiny:?}");
-        let full = Rotation::new(64 << 20, l2, 130 << 20);
+        let full = Rotation::new(64 << 20, l2, 130 << 20, WINDOW_BYTES);
         assert!(!full.cold && full.sets == 1, "{full:?}");
         // Exactly four times is not more than four times.
         let edge = Rotation { sets: 4, set_bytes: l2, l2_bytes: l2, cold: false };
-        assert_eq!(Rotation::new(l2, l2, 5 * l2), edge);
+        assert_eq!(Rotation::new(l2, l2, 5 * l2), edge, WINDOW_BYTES);
     }
 
     #[test]

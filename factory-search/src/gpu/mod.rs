@@ -71,5 +71,5 @@ pub use secret::draw as secret_seed;
 pub(crate) use session::Outside;
 pub use state::{DeviceState, Disturbance, DisturbanceLimits, Watched};
 pub use timing::{
-    CandidateTiming, Energy, Environment, FinalMeasurement, MeasureError, MeasureOptions, Timing,
+    CandidateTiming, Energy, Environment, FinalMeasurement, MeasureError, MeasureOptions, Spent, Timing,
 };

@@ -20,7 +20,7 @@ use super::secret::{self, Stream};
 use super::sets::{Kept, Sets, Truth};
 use super::stage::bands;
 use super::state::{DeviceState, Watched};
-use super::timing::{CandidateTiming, Energy, Environment, FinalMeasurement, MeasureOptions, Timing};
+use super::timing::{CandidateTiming, Energy, Environment, FinalMeasurement, MeasureOptions, Spent, Timing};
 use crate::candidate::Candidate;
 use crate::launch;
 use crate::model::Target;
@@ -63,6 +63,7 @@ pub(super) struct Session<'a> {
     random: Stream,
     judge: &'a dyn Judge,
     progress: &'a dyn Fn(usize),
+    spent: Spent,
 }
 
 /// A candidate that is ready to run on every set.
@@ -118,7 +119,7 @@ impl<'a> Session<'a> {
                 format!("{persisting} bytes of L2 are set aside for persisting lines; they must be none");
             return Err(nobody(Reason::Infrastructure { message }));
         }
-        let sets = Sets::new(gpu, spec, sizes, seed).map_err(nobody)?;
+        let sets = Sets::new(gpu, spec, sizes, seed, options.window_bytes).map_err(nobody)?;
         let truth = Truth::new(spec, sizes, &sets, seed, judge).map_err(nobody)?;
         let inputs = sets.fingerprints(gpu, false).map_err(nobody)?;
         let overhead = graph::overhead(gpu).map_err(nobody)?;
@@ -126,6 +127,7 @@ impl<'a> Session<'a> {
         let target = if gpu.capability().0 >= 10 { &Target::B200 } else { &Target::H200 };
         let bound = Bound::new(spec, sizes, target, sets.rotation.held());
         let random = Stream(secret::draw());
+        let spent = Spent { buffers: started.elapsed().as_secs_f64(), ..Spent::default() };
         Ok(Session {
             gpu,
             spec,
@@ -143,6 +145,7 @@ impl<'a> Session<'a> {
             random,
             judge,
             progress,
+            spent,
         })
     }
 
@@ -175,6 +178,8 @@ impl<'a> Session<'a> {
                 stays
             });
         }
+        let so_far = self.spent.buffers + self.spent.readying;
+        self.spent.racing = self.started.elapsed().as_secs_f64() - so_far;
         let race = self.watched(before);
         let timings = self.timings(candidates, &mut runners, refused, |timing, samples| {
             timing.0.dropped = dropped[timing.1];
@@ -190,6 +195,7 @@ impl<'a> Session<'a> {
             race,
             finale: Watched::default(),
             final_seed: None,
+            spent: self.spent,
         })
     }
 
@@ -261,6 +267,7 @@ impl<'a> Session<'a> {
                 Err(reason) => refused[index] = Some(Rejection::new(Gate::Time, reason)),
             }
         }
+        self.spent.readying = self.started.elapsed().as_secs_f64() - self.spent.buffers;
         Ok(runners)
     }
 
@@ -381,7 +388,9 @@ impl<'a> Session<'a> {
         let (gpu, spec) = (self.gpu, self.spec);
         gpu.scrub()?;
         runner.fingerprints = self.plain(runner, Poison::NotANumber)?;
+        let asked = Instant::now();
         self.truth.check(gpu, spec, self.sizes, &self.sets, self.judge)?;
+        self.spent.comparing += asked.elapsed().as_secs_f64();
         let found = self.plain(runner, Poison::Large)?;
         let Some(position) = first_difference(&runner.fingerprints, &found) else {
             return self.untouched(runner);

@@ -90,7 +90,13 @@ fn lay_out(mut wanted: Vec<(usize, usize, usize)>, random: &mut Stream) -> Layou
 }
 
 impl Sets {
-    pub(super) fn new(gpu: &Gpu, spec: &BoundSpec, sizes: &SizeValues, seed: u64) -> Result<Sets, Trouble> {
+    pub(super) fn new(
+        gpu: &Gpu,
+        spec: &BoundSpec,
+        sizes: &SizeValues,
+        seed: u64,
+        window_bytes: usize,
+    ) -> Result<Sets, Trouble> {
         let length = |arg: &factory_spec::Arg| spec.elements(arg, sizes) * arg.dtype.size();
         let room_of = |bytes: usize| bytes.next_multiple_of(ALIGNMENT) + ALIGNMENT * (BAND_STEPS / 2 + 1);
         let of_set: usize = spec.args.iter().filter(|arg| !arg.scalar).map(length).sum();
@@ -99,7 +105,7 @@ impl Sets {
         let free = (gpu.free_bytes()? as f64 * MEMORY_SHARE) as usize;
         // Bands take memory and are never touched: what the sets hold is what counts.
         let free = (free as f64 * of_set.max(1) as f64 / with_bands.max(1) as f64) as usize;
-        let rotation = Rotation::new(of_set, gpu.l2_bytes, free);
+        let rotation = Rotation::new(of_set, gpu.l2_bytes, free, window_bytes);
         let mut random = Stream(super::secret::draw());
         let wanted = |written: bool| -> Vec<(usize, usize, usize)> {
             (0..rotation.sets)

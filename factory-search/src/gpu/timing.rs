@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::figures::{Bound, LagLimits, Noise, Overhead, Rotation};
+use super::figures::{Bound, LagLimits, Noise, Overhead, Rotation, WINDOW_BYTES};
 use super::memory::Protection;
 use super::state::{DisturbanceLimits, Watched};
 use crate::candidate::Candidate;
@@ -33,6 +33,9 @@ pub struct MeasureOptions {
     pub refuse_disturbed: bool,
     /// How long the device may seem to work beyond the end of a window.
     pub lag: LagLimits,
+    /// Bytes of arguments that a window goes over at least, however short its kernels are. Where that is less than the
+    /// rotation needs to be cold, the rotation decides.
+    pub window_bytes: usize,
 }
 
 /// Part of the time limit that the first measurement may take.
@@ -64,6 +67,7 @@ impl Default for MeasureOptions {
             disturbed: DisturbanceLimits::default(),
             refuse_disturbed: false,
             lag: LagLimits::default(),
+            window_bytes: WINDOW_BYTES,
         }
     }
 }
@@ -206,6 +210,22 @@ pub struct Environment {
     pub clock: String,
 }
 
+/// Where the time of a measurement went, in seconds of the wall's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spent {
+    /// The device gate for all candidates, where the same call made it.
+    #[serde(default)]
+    pub checking: f64,
+    /// Buffers, their data, and what the oracle says of it.
+    pub buffers: f64,
+    /// Loading the candidates and running each on every set, until all were right.
+    pub readying: f64,
+    /// Of that, waiting for somebody to compare outputs.
+    pub comparing: f64,
+    /// The rounds.
+    pub racing: f64,
+}
+
 /// A measurement of several candidates at some sizes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Timing {
@@ -227,6 +247,9 @@ pub struct Timing {
     pub finale: Watched,
     /// Seed of the second measurement's data, drawn by the system.
     pub final_seed: Option<u64>,
+    /// Where the time went.
+    #[serde(default)]
+    pub spent: Spent,
 }
 
 impl Timing {
@@ -249,6 +272,7 @@ impl Timing {
             race: Watched::default(),
             finale: Watched::default(),
             final_seed: None,
+            spent: Spent::default(),
         }
     }
 
@@ -326,7 +350,7 @@ mod tests {
         Timing {
             candidates,
             noise,
-            rotation: Rotation::new(1 << 20, 1 << 20, 1 << 30),
+            rotation: Rotation::new(1 << 20, 1 << 20, 1 << 30, WINDOW_BYTES),
             bound: Bound::default(),
             overhead: Overhead::default(),
             environment: Environment {
@@ -340,6 +364,7 @@ mod tests {
             race: Watched::default(),
             finale: Watched::default(),
             final_seed: None,
+            spent: Spent::default(),
         }
     }
 

@@ -9,6 +9,7 @@ mod proving;
 mod rounds;
 mod screening;
 mod sealing;
+mod supply;
 
 use std::time::Instant;
 

@@ -12,10 +12,16 @@ use crate::learn::View;
 use crate::observer::{Event, Observer, Phase};
 use crate::parallel;
 use crate::screen::Screen;
+use crate::toolchain::Resources;
 use crate::verdict::{Gate, Rejection};
 
 /// Candidates for each target and size that are assembled, so that their order rests on real registers.
 const ASSEMBLED: usize = 12;
+
+/// Registers a thread, of the entry that needs most.
+pub(super) fn registers(resources: &Resources) -> Option<u32> {
+    resources.values().map(|entry| entry.registers).max()
+}
 
 /// What the assembler and the model say of a candidate.
 struct Assembled {
@@ -104,23 +110,6 @@ impl Run<'_> {
         self.note_proofs(pool, outcomes.into_iter().flatten(), observer);
     }
 
-    /// Assembles these, for the clock.
-    pub(super) fn assemble_these(
-        &self,
-        screen: &Screen<'_>,
-        pool: &mut [Entry],
-        these: &[usize],
-        observer: &mut dyn Observer,
-    ) {
-        self.assemble(screen, pool, these);
-        for &index in these {
-            let record = &pool[index].record;
-            if record.rejection.is_some() {
-                observer.event(&Event::Verdict { phase: Phase::Prove, record });
-            }
-        }
-    }
-
     /// Assembles these and runs every case on each.
     pub(super) fn prove_these(
         &self,
@@ -183,7 +172,7 @@ impl Run<'_> {
                         .view
                         .is_some()
                         .then(|| View::new(&candidate.id, &candidate.tunables, &profiles, &estimate));
-                    let registers = resources.values().map(|entry| entry.registers).max().unwrap_or(0);
+                    let registers = registers(&resources).unwrap_or(0);
                     Ok(Assembled { registers, seconds: estimate.seconds, view })
                 })())
             },

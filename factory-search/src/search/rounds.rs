@@ -6,12 +6,12 @@ use factory_spec::SizeValues;
 
 use super::Run;
 use super::entry::{Entry, ranked, winner};
-use super::screening::{Reserve, Work};
-use crate::candidate::{Candidate, Tunables};
+use super::supply::{Reserve, Supply};
+use crate::candidate::Candidate;
 use crate::found::{Learned, Time, TimeBasis};
-use crate::gpu::MeasureOptions;
+use crate::gpu::{MeasureOptions, Timing};
 use crate::launch;
-use crate::learn::{Experience, Outcome, Random, Strategy, Task, offspring};
+use crate::learn::{Experience, Outcome, Random, Strategy, Task};
 use crate::measurer::Measurer;
 use crate::model::{Target, compulsory_bytes};
 use crate::observer::{Event, Observer, Phase};
@@ -21,7 +21,9 @@ use crate::verdict::{Gate, Reason, Rejection, Verdict};
 /// Candidates that are timed side by side, at least; more where many are to be timed, because each call fills buffers and
 /// asks the oracle anew.
 const BATCH: usize = 8;
-const MOST_AT_ONCE: usize = 32;
+const MOST_AT_ONCE: usize = 48;
+/// So many times as many are looked at before the first are timed.
+const CHOICE: usize = 2;
 /// A search that may time so many candidates learns as often as it can.
 const CALLS: usize = 12;
 /// The least number of candidates of each size that are timed, as far as there are so many and nothing ends the search.
@@ -35,6 +37,9 @@ const GAIN: f64 = 0.002;
 const PATIENCE: usize = 32;
 /// So close to the time that the compulsory bytes need, nothing better is looked for.
 const FLOOR: f64 = 1.02;
+/// Bytes that a window of a round goes over at least: an eighth of a millisecond of an H200, of which the events around it
+/// are some 0.3 %. Slow candidates cost as much less as it is shorter.
+const BRIEF: usize = 512 << 20;
 /// Candidates that are timed again, all together, when the rounds are over.
 const FINALISTS: usize = 4;
 
@@ -109,9 +114,6 @@ impl<'a> Run<'a> {
         observer.event(&Event::Phase { phase: Phase::Measure, total: self.over.len() });
         let mut learned = Learned::default();
         let mut failed = None;
-        for entry in pool.iter().filter(|entry| entry.record.rejection.is_some() && self.is_timed(entry)) {
-            self.remember(entry, false, &mut failed);
-        }
         for (over, (strategy, reserve)) in strategies.iter_mut().zip(&mut reserves).enumerate() {
             let mut one = One { run: self, over, screen, pool: &mut *pool, strategy, places: Vec::new() };
             one.rounds(measurer, reserve, &mut failed, observer);
@@ -129,6 +131,24 @@ impl<'a> Run<'a> {
             observer.event(&Event::Note { message: &message });
         }
         learned
+    }
+
+    /// Asks for the times of those of these that no gate refused; `None` when there are none.
+    fn ask(
+        &self,
+        over: usize,
+        screen: &Screen<'_>,
+        pool: &[Entry],
+        measurer: &mut dyn Measurer,
+        these: &[usize],
+        options: &MeasureOptions,
+    ) -> Option<Result<Timing, String>> {
+        let alive = these.iter().map(|&index| &pool[index]).filter(|entry| entry.record.rejection.is_none());
+        let candidates: Vec<&Candidate> = alive.filter_map(|entry| entry.candidate.as_ref()).collect();
+        if candidates.is_empty() {
+            return None;
+        }
+        Some(measurer.check_and_time(self.spec, screen.cases, &self.over[over], &candidates, options))
     }
 
     fn is_timed(&self, entry: &Entry) -> bool {
@@ -164,30 +184,47 @@ impl<'a> One<'a, '_> {
         let share = self.run.options.budget.candidates / self.run.over.len().max(1);
         let most = LEAST.max(share / TIMED_SHARE);
         let until = self.run.share_of_time(self.over);
-        let mut random = Random::new(self.run.options.seed ^ 0x00c0_ffee ^ (self.over as u64) << 32);
-        self.admit(0);
+        let random = Random::new(self.run.options.seed ^ 0x00c0_ffee ^ (self.over as u64) << 32);
+        let (run, over, screen) = (self.run, self.over, self.screen);
+        let mut supply = Supply { run, arch, over, screen, reserve, random };
         let at_once = (most / CALLS).clamp(BATCH, MOST_AT_ONCE);
+        let screened = supply.prepare(self.strategy, self.pool, &self.places, CHOICE * at_once);
+        self.welcome(screened, failed, observer);
         let mut timed = 0;
         // The best so far, and how many had been timed then.
         let (mut best, mut since) = (f64::INFINITY, 0);
         while timed < most && !self.run.is_past(until) {
             let batch: Vec<usize> = self.strategy.next(at_once.min(most - timed));
             if batch.is_empty() {
-                break;
+                let screened = supply.prepare(self.strategy, self.pool, &self.places, at_once);
+                if screened.is_empty() {
+                    break;
+                }
+                self.welcome(screened, failed, observer);
+                continue;
             }
             timed += batch.len();
             let these: Vec<usize> = batch.iter().map(|&position| self.places[position]).collect();
             // They passed a few cases on the machine and meet all of them on the device. What wins runs all of them on the
             // machine too, before the last call: for most that would be in vain, and it takes longer than to time them.
-            self.run.assemble_these(self.screen, self.pool, &these, observer);
             // Rounds only order candidates; the last call, with all rounds and fresh data, decides.
-            let options = MeasureOptions { rounds: 5, finalists: 0, ..self.options(until) };
-            let measured = !self.time(measurer, &these, &options, observer).is_empty();
+            let options =
+                MeasureOptions { rounds: 5, finalists: 0, window_bytes: BRIEF, ..self.options(until) };
+            // While the GPU has these, the cores prepare what comes next, by what was known before.
+            let (timing, screened) = std::thread::scope(|scope| {
+                let One { pool, places, strategy, .. } = &mut *self;
+                let (pool, places, supply) = (pool.as_slice(), places.as_slice(), &mut supply);
+                let aside = scope.spawn(move || supply.prepare(strategy, pool, places, at_once));
+                let timing = run.ask(over, screen, pool, measurer, &these, &options);
+                (timing, aside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            });
+            let measured = !self.note(&these, timing, observer).is_empty();
             for &position in &batch {
                 let entry = &self.pool[self.places[position]];
                 self.strategy.tell(position, entry.record.measured.as_ref().map(|time| time.seconds));
                 self.run.remember(entry, entry.record.gate >= Gate::Device, failed);
             }
+            self.welcome(screened, failed, observer);
             if !measured && these.iter().any(|&index| self.pool[index].record.rejection.is_none()) {
                 break;
             }
@@ -198,11 +235,6 @@ impl<'a> One<'a, '_> {
             let exhausted = timed - since >= PATIENCE.max(most / 2) && self.strategy.expected_gain() < GAIN;
             if timed >= LEAST && (now <= floor || exhausted) {
                 break;
-            }
-            let first = self.pool.len();
-            self.breed(reserve, &mut random, observer);
-            for entry in self.pool[first..].iter().filter(|entry| entry.record.rejection.is_some()) {
-                self.run.remember(entry, false, failed);
             }
         }
         for &position in self.strategy.seeded() {
@@ -244,6 +276,24 @@ impl<'a> One<'a, '_> {
         MeasureOptions { seed: self.run.options.seed, seconds: left, ..MeasureOptions::default() }
     }
 
+    /// Puts what was looked at into the pool, and gives the strategy what no gate refused.
+    fn welcome(
+        &mut self,
+        screened: Vec<Option<Entry>>,
+        failed: &mut Option<String>,
+        observer: &mut dyn Observer,
+    ) {
+        let first = self.pool.len();
+        self.pool.extend(self.run.only_screened(screened, observer));
+        for entry in &self.pool[first..] {
+            observer.event(&Event::Verdict { phase: Phase::Screen, record: &entry.record });
+            if entry.record.rejection.is_some() {
+                self.run.remember(entry, false, failed);
+            }
+        }
+        self.admit(first);
+    }
+
     /// Times those of these that no gate refused; those that have a time now.
     fn time(
         &mut self,
@@ -252,15 +302,20 @@ impl<'a> One<'a, '_> {
         options: &MeasureOptions,
         observer: &mut dyn Observer,
     ) -> Vec<usize> {
+        let timing = self.run.ask(self.over, self.screen, self.pool, measurer, these, options);
+        self.note(these, timing, observer)
+    }
+
+    /// Notes what came of these; those that have a time now.
+    fn note(
+        &mut self,
+        these: &[usize],
+        timing: Option<Result<Timing, String>>,
+        observer: &mut dyn Observer,
+    ) -> Vec<usize> {
+        let Some(timing) = timing else { return Vec::new() };
         let timed: Vec<usize> =
             these.iter().copied().filter(|&index| self.pool[index].record.rejection.is_none()).collect();
-        let candidates: Vec<&Candidate> =
-            timed.iter().filter_map(|&index| self.pool[index].candidate.as_ref()).collect();
-        if candidates.is_empty() {
-            return Vec::new();
-        }
-        let timing =
-            measurer.check_and_time(self.run.spec, self.screen.cases, self.sizes(), &candidates, options);
         let timing = match timing {
             Ok(timing) => timing,
             Err(message) => {
@@ -279,6 +334,10 @@ impl<'a> One<'a, '_> {
         let mut trouble = None;
         for index in timed {
             let entry = &mut self.pool[index];
+            // Whoever is measured again is what the driver makes of the text that would be sealed.
+            if let Some(candidate) = &mut entry.candidate {
+                candidate.image = None;
+            }
             let outcome = outcomes.next().map_or_else(
                 || {
                     let message = "the measurer did not answer for it".to_owned();
@@ -310,37 +369,6 @@ impl<'a> One<'a, '_> {
             observer.event(&Event::NotRun { gate: Gate::Time, reason: &message });
         }
         told
-    }
-
-    /// Looks at configurations that are like the best ones of each island.
-    fn breed(&mut self, reserve: &mut Reserve<'a>, random: &mut Random, observer: &mut dyn Observer) {
-        if reserve.left == 0 || self.run.out_of_time() {
-            return;
-        }
-        let Some(arch) = self.run.measured else { return };
-        let count = reserve.left.min(2 * BATCH);
-        let children = {
-            // Half of them where the times that are known say so, the others by crossing what is good.
-            let mut children = self.strategy.promising(&reserve.tunables(), count / 2);
-            let best: Vec<&Tunables> = self
-                .strategy
-                .ranking()
-                .into_iter()
-                .map(|position| &self.pool[self.places[position]].record.tunables)
-                .collect();
-            let mut fresh = reserve.tunables();
-            fresh.retain(|position, _| !children.contains(position));
-            children.extend(offspring(&best, &fresh, count - children.len(), random));
-            children
-        };
-        let work: Vec<Work<'a>> = reserve
-            .take(&children)
-            .into_iter()
-            .map(|proposal| Work { arch, over: self.over, proposal })
-            .collect();
-        let first = self.pool.len();
-        self.pool.extend(self.run.screen_these(self.screen, &work, first, observer));
-        self.admit(first);
     }
 
     /// The best of all rounds once more, side by side, after every case on the machine: times of different calls are not to be

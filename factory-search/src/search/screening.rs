@@ -1,13 +1,17 @@
 //! Configurations are listed, and the cheap gates run on each that the budget allows.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use factory_spec::Arch;
 
 use super::Run;
 use super::entry::Entry;
+use super::proving::registers;
+use super::supply::Reserve;
 use crate::candidate::{Candidate, Tunables};
 use crate::found::{CandidateRecord, Time, TimeBasis};
+use crate::gates;
 use crate::launch;
 use crate::learn::{Outcome, Random, Strategy, View, nearest};
 use crate::observer::{Event, Observer, Phase};
@@ -19,31 +23,6 @@ use crate::verdict::{Gate, Reason, Rejection, Verdict};
 /// Part of the time limit after which the first screening stops where something is measured.
 const SCREENING: f64 = 0.5;
 
-/// Configurations of one entry of `better.over` that nobody has looked at yet, and how many may still be.
-#[derive(Default)]
-pub(super) struct Reserve<'a> {
-    pub(super) proposals: BTreeMap<usize, Proposal<'a>>,
-    pub(super) left: usize,
-}
-
-impl<'a> Reserve<'a> {
-    /// Takes these out.
-    pub(super) fn take(&mut self, these: &[usize]) -> Vec<Proposal<'a>> {
-        let taken: Vec<Proposal<'a>> =
-            these.iter().filter_map(|position| self.proposals.remove(position)).collect();
-        self.left = self.left.saturating_sub(taken.len());
-        taken
-    }
-
-    /// What is left, by its tunables; what does not tell them cannot be bred.
-    pub(super) fn tunables(&self) -> BTreeMap<usize, &Tunables> {
-        self.proposals
-            .iter()
-            .filter_map(|(&position, proposal)| Some((position, proposal.tunables()?)))
-            .collect()
-    }
-}
-
 /// A configuration that is to be looked at.
 pub(super) struct Work<'a> {
     pub(super) arch: Arch,
@@ -52,8 +31,9 @@ pub(super) struct Work<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Lists configurations and runs the cheap gates on each that is chosen. Of a target that is measured one half is chosen
-    /// now and what `strategies` want; the other half comes out of the reserves when something is known.
+    /// Lists configurations and runs the cheap gates on each that is chosen. Those of a target that is measured come out of
+    /// the reserves while others are timed: one half is chosen now and what `strategies` want, the other half when something is
+    /// known.
     pub(super) fn screen_all(
         &self,
         screen: &Screen<'_>,
@@ -62,6 +42,7 @@ impl<'a> Run<'a> {
     ) -> (Vec<Entry>, Vec<Reserve<'a>>) {
         observer.event(&Event::Phase { phase: Phase::Enumerate, total: self.arches.len() * self.over.len() });
         let mut work: Vec<Work<'a>> = Vec::new();
+        let mut later = 0;
         let mut reserves: Vec<Reserve<'a>> = Vec::new();
         for &arch in self.arches {
             for (over, sizes) in self.over.iter().enumerate() {
@@ -70,26 +51,21 @@ impl<'a> Run<'a> {
                 let extra = usize::from(over < self.options.budget.candidates % self.over.len());
                 let share = (share + extra).max(1);
                 let configurations = proposals.len();
-                let measured = self.measured == Some(arch);
-                let at_once = if measured { share.div_ceil(2) } else { share };
-                let mut keep = choose(configurations, at_once, self.options.seed ^ over as u64);
-                if let Some(strategy) = strategies.get(over).filter(|_| measured) {
-                    want(&proposals, strategy, share, &mut keep);
-                }
-                let mut reserve = Reserve::default();
-                let mut considered = 0;
-                for (position, (proposal, keep)) in proposals.into_iter().zip(keep).enumerate() {
-                    if keep {
-                        considered += 1;
-                        work.push(Work { arch, over, proposal });
-                    } else if measured {
-                        reserve.proposals.insert(position, proposal);
-                    }
-                }
-                if measured {
-                    reserve.left = share - considered.min(share);
-                    considered += reserve.left.min(reserve.proposals.len());
-                    reserves.push(reserve);
+                let considered = share.min(configurations);
+                let seed = self.options.seed ^ over as u64;
+                if self.measured == Some(arch) {
+                    let mut first = match strategies.get(over) {
+                        Some(strategy) => wanted(&proposals, strategy, considered),
+                        None => Vec::new(),
+                    };
+                    first.extend(choose(configurations, share.div_ceil(2), seed));
+                    reserves.push(Reserve::new(proposals, first, considered));
+                    later += considered;
+                } else {
+                    let keep: BTreeSet<usize> = choose(configurations, share, seed).into_iter().collect();
+                    let kept =
+                        proposals.into_iter().enumerate().filter(|(position, _)| keep.contains(position));
+                    work.extend(kept.map(|(_, proposal)| Work { arch, over, proposal }));
                 }
                 observer.event(&Event::Enumerated {
                     arch,
@@ -99,12 +75,12 @@ impl<'a> Run<'a> {
                 });
             }
         }
-        observer.event(&Event::Phase { phase: Phase::Screen, total: work.len() });
+        observer.event(&Event::Phase { phase: Phase::Screen, total: work.len() + later });
         (self.screen_these(screen, &work, 0, observer), reserves)
     }
 
     /// Runs the cheap gates on each; `first` is how many were looked at before.
-    pub(super) fn screen_these(
+    fn screen_these(
         &self,
         screen: &Screen<'_>,
         work: &[Work<'a>],
@@ -113,7 +89,7 @@ impl<'a> Run<'a> {
     ) -> Vec<Entry> {
         let mut best = vec![f64::INFINITY; self.over.len()];
         // There must be time left to measure.
-        let share = if first == 0 && self.measured.is_some() { SCREENING } else { 1.0 };
+        let share = if self.measured.is_some() { SCREENING } else { 1.0 };
         let limit = self.options.budget.seconds.map(|seconds| seconds * share);
         let entries = parallel::map(
             self.threads,
@@ -127,12 +103,36 @@ impl<'a> Run<'a> {
                 let record = &entry.record;
                 observer.event(&Event::Verdict { phase: Phase::Screen, record });
                 let seconds = entry.seconds();
-                if first == 0 && record.arch == self.arches[0] && seconds < best[entry.over] {
+                if record.arch == self.arches[0] && seconds < best[entry.over] {
                     best[entry.over] = seconds;
                     observer.event(&Event::Best { record, seconds, measured: false });
                 }
             },
         );
+        self.only_screened(entries, observer)
+    }
+
+    /// The same for a few, without a word: for a thread that works beside the one that hears the events.
+    pub(super) fn screen_aside(
+        &self,
+        screen: &Screen<'_>,
+        work: &[Work<'a>],
+        first: usize,
+    ) -> Vec<Option<Entry>> {
+        let limit = self.options.budget.seconds;
+        let screen_one = |index: usize, work: &Work<'_>| match self.is_past(limit) {
+            true => None,
+            false => Some(self.screen_one(screen, first + index, work)),
+        };
+        parallel::map(self.threads, work, screen_one, |_, _| ())
+    }
+
+    /// Those that there was time for.
+    pub(super) fn only_screened(
+        &self,
+        entries: Vec<Option<Entry>>,
+        observer: &mut dyn Observer,
+    ) -> Vec<Entry> {
         let listed = entries.len();
         let entries: Vec<Entry> = entries.into_iter().flatten().collect();
         if entries.len() < listed {
@@ -193,7 +193,7 @@ impl<'a> Run<'a> {
     ) -> Result<Candidate, Rejection> {
         let over = &self.over[work.over];
         let measured = self.measured == Some(work.arch);
-        let candidate = work.proposal.make().map_err(|reason| Rejection::new(Gate::Generate, reason))?;
+        let mut candidate = work.proposal.make().map_err(|reason| Rejection::new(Gate::Generate, reason))?;
         entry.record.id.clone_from(&candidate.id);
         entry.record.proposer = candidate.proposer;
         entry.record.tunables.clone_from(&candidate.tunables);
@@ -217,7 +217,18 @@ impl<'a> Run<'a> {
         if known.is_none() {
             screen.quick(&candidate, &module)?;
         }
-        let (profiles, estimate) = screen.detail(&candidate, &module, over, None)?;
+        // What is timed runs what ptxas makes of it; the driver would take longer, and one after the other.
+        let resources = match self.ptxas {
+            Ok(ptxas) if measured && known.is_none() => {
+                let (resources, image) =
+                    gates::assemble::assemble_to_image(ptxas, &candidate.ptx, candidate.arch)?;
+                candidate.image = image.map(Arc::new);
+                entry.record.registers = registers(&resources);
+                Some(resources)
+            }
+            _ => None,
+        };
+        let (profiles, estimate) = screen.detail(&candidate, &module, over, resources.as_ref())?;
         entry.record.modelled = Some(Time { seconds: estimate.seconds, basis: TimeBasis::Modelled });
         if measured {
             entry.view = Some(View::new(&candidate.id, &candidate.tunables, &profiles, &estimate));
@@ -231,29 +242,26 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Keeps the proposals that are nearest to what a strategy wants to try first.
-fn want(proposals: &[Proposal<'_>], strategy: &Strategy, most: usize, keep: &mut [bool]) {
+/// Positions of the proposals that are nearest to what a strategy wants to try first.
+fn wanted(proposals: &[Proposal<'_>], strategy: &Strategy, most: usize) -> Vec<usize> {
     let told: Vec<(usize, &Tunables)> = proposals
         .iter()
         .enumerate()
         .filter_map(|(position, proposal)| Some((position, proposal.tunables()?)))
         .collect();
-    for wanted in strategy.wanted() {
-        if keep.iter().filter(|&&keep| keep).count() >= most {
-            break;
-        }
-        if let Some(position) = nearest(wanted, told.iter().copied()) {
-            keep[position] = true;
+    let mut found = Vec::new();
+    for wanted in strategy.wanted().take(most) {
+        if let Some(position) = nearest(wanted, told.iter().copied()).filter(|at| !found.contains(at)) {
+            found.push(position);
         }
     }
+    found
 }
 
-/// Which of `proposals` are looked at, at most `count`: the first quarter as they come, because a proposer puts the likeliest
-/// first, the rest drawn from what remains.
-fn choose(proposals: usize, count: usize, seed: u64) -> Vec<bool> {
-    if proposals <= count {
-        return vec![true; proposals];
-    }
+/// Which of `proposals` are looked at, at most `count`, and in which order: a quarter as they come, because a proposer puts the
+/// likeliest first, and after each of them three that are drawn from what remains.
+fn choose(proposals: usize, count: usize, seed: u64) -> Vec<usize> {
+    let count = count.min(proposals);
     let sure = count.div_ceil(4);
     let mut rest: Vec<usize> = (sure..proposals).collect();
     let mut random = Random::new(seed ^ 0x9e37_79b9_7f4a_7c15);
@@ -261,7 +269,27 @@ fn choose(proposals: usize, count: usize, seed: u64) -> Vec<bool> {
         let other = position + random.below(rest.len() - position);
         rest.swap(position, other);
     }
-    let mut keep = vec![false; proposals];
-    (0..sure).chain(rest.into_iter().take(count - sure)).for_each(|index| keep[index] = true);
-    keep
+    rest.truncate(count - sure);
+    let mut drawn = rest.into_iter();
+    (0..sure)
+        .flat_map(|head| std::iter::once(head).chain(drawn.by_ref().take(3)).collect::<Vec<_>>())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::choose;
+
+    #[test]
+    fn as_many_are_chosen_as_may_be_each_once() {
+        for (proposals, count) in [(0, 4), (3, 8), (8, 8), (100, 1), (100, 10), (101, 37)] {
+            let mut chosen = choose(proposals, count, 7);
+            assert_eq!(chosen.first().copied(), (proposals > 0).then_some(0));
+            chosen.sort_unstable();
+            chosen.dedup();
+            assert_eq!(chosen.len(), count.min(proposals));
+            assert!(chosen.iter().all(|&position| position < proposals));
+        }
+        assert_ne!(choose(100, 10, 1), choose(100, 10, 2));
+    }
 }

@@ -267,6 +267,7 @@ impl<'a> Instance<'a> {
             ptx: compiled.ptx,
             variant,
             origin,
+            image: None,
         })
     }
 }

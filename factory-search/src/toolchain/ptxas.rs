@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::find::cuda_tools;
 use crate::error::SearchError;
+use crate::image::Image;
 use crate::options::PtxasPolicy;
 
 /// What ptxas says about one entry.
@@ -110,12 +111,33 @@ impl Ptxas {
     /// # Errors
     /// ptxas refuses the text, or cannot be run.
     pub fn assemble(&self, ptx: &str, arch: Arch) -> Outcome {
+        self.once(ptx, arch, |_| ())
+    }
+
+    /// The same, with the machine code; `None` when this text was assembled before, since machine code is not kept.
+    ///
+    /// # Errors
+    /// ptxas refuses the text, or cannot be run.
+    pub fn assemble_to_image(
+        &self,
+        ptx: &str,
+        arch: Arch,
+    ) -> Result<(Resources, Option<Image>), AssembleError> {
+        let mut image = None;
+        let resources = self.once(ptx, arch, |bytes| image = Some(Image::new(ptx, bytes)))?;
+        Ok((resources, image))
+    }
+
+    fn once(&self, ptx: &str, arch: Arch, made: impl FnOnce(Vec<u8>)) -> Outcome {
         let key =
             Sha256::new().chain_update(arch.name()).chain_update([0]).chain_update(ptx).finalize().into();
         if let Some(outcome) = self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(&key) {
             return outcome.clone();
         }
-        let outcome = self.run(ptx, arch);
+        let outcome = self.run(ptx, arch).map(|(resources, bytes)| {
+            made(bytes);
+            resources
+        });
         // A tool that could not run now may run the next time.
         if !matches!(outcome, Err(AssembleError::NotRun(_))) {
             self.seen.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(key, outcome.clone());
@@ -123,7 +145,7 @@ impl Ptxas {
         outcome
     }
 
-    fn run(&self, ptx: &str, arch: Arch) -> Outcome {
+    fn run(&self, ptx: &str, arch: Arch) -> Result<(Resources, Vec<u8>), AssembleError> {
         let not_run = |error: std::io::Error| AssembleError::NotRun(error.to_string());
         let folder = tempfile::tempdir().map_err(not_run)?;
         let input = folder.path().join("kernel.ptx");
@@ -140,7 +162,8 @@ impl Ptxas {
         let text =
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         if output.status.success() {
-            return Ok(read_resources(&text));
+            let image = std::fs::read(folder.path().join("kernel.cubin")).map_err(not_run)?;
+            return Ok((read_resources(&text), image));
         }
         if output.status.code().is_none() {
             return Err(AssembleError::NotRun(format!("ptxas was killed: {}", output.status)));

@@ -372,10 +372,12 @@ impl Measurer for Workers {
         options: &MeasureOptions,
     ) -> Result<Timing, String> {
         self.revive();
+        let started = std::time::Instant::now();
         let check = |_, candidate: &&Candidate| {
             Workers::check(self, Gate::Device, spec, cases, candidate).map(|_| ())
         };
         let checked = parallel::map(self.count(), candidates, check, |_, _| ());
+        let checking = started.elapsed().as_secs_f64();
         // When no worker can be had, nothing is known about any candidate.
         if let Some(Err(rejection)) = checked.first()
             && checked.iter().all(|outcome| {
@@ -395,6 +397,7 @@ impl Measurer for Workers {
                 Timing::recorded(passed.iter().map(untimed).collect(), self.name(), self.driver())
             }),
         };
+        timing.spent.checking = checking;
         let refused = checked.into_iter().map(Result::err).collect();
         timing.candidates =
             CandidateTiming::all(candidates, refused, std::mem::take(&mut timing.candidates))?;

@@ -6,6 +6,8 @@
 //! same order. With a GPU it never has an expected
 //! value; the machine of the other kind interprets candidates, which reach nothing. It ends when its standard input does.
 
+use std::sync::Arc;
+
 use factory_spec::{Arch, Variant};
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +18,11 @@ use crate::gpu::{
     Answer, DeviceReport, FinalMeasurement, MeasureError, MeasureOptions, Question, Timing, WindowInputs,
     WindowOutputs,
 };
+use crate::image::Image;
 use crate::verdict::{Gate, Reason, Rejection};
 
 /// The version of everything here. Both sides must have the same.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What a worker writes first. Whatever comes before it, such as the banner of a login, is passed over.
 pub const MARKER: &[u8] = b"\nkernel-factory-worker-1\n";
@@ -31,6 +34,7 @@ pub struct ShippedCandidate {
     arch: Arch,
     ptx: String,
     variant: Variant,
+    image: Option<Image>,
 }
 
 impl From<&Candidate> for ShippedCandidate {
@@ -40,6 +44,7 @@ impl From<&Candidate> for ShippedCandidate {
             arch: candidate.arch,
             ptx: candidate.ptx.clone(),
             variant: candidate.variant.clone(),
+            image: candidate.image.as_deref().cloned(),
         }
     }
 }
@@ -54,6 +59,7 @@ impl From<ShippedCandidate> for Candidate {
             ptx: shipped.ptx,
             variant: shipped.variant,
             origin: Default::default(),
+            image: shipped.image.map(Arc::new),
         }
     }
 }

@@ -230,6 +230,7 @@ fn entry(path: &Path, row: &str, specs: &BTreeMap<String, BoundSpec>) -> Result<
         launches,
     };
     let candidate = Candidate {
+        image: None,
         id: name.clone(),
         proposer: "hostile",
         tunables: Tunables::new(),

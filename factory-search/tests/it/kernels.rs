@@ -113,6 +113,8 @@ pub(crate) fn scale(ptx: String) -> Candidate {
         ],
     };
     Candidate {
+        image: None,
+        image: None,
         id: "scale".to_owned(),
         proposer: "test",
         origin: Default::default(),

@@ -94,6 +94,7 @@ fn rowsum_launch(map: TensorMapPlan, output: ParamPlan) -> LaunchPlan {
 fn candidate(ptx: String, scratch: Vec<Scratch>, launches: Vec<LaunchPlan>) -> Candidate {
     let variant = Variant { name: "tiles".to_owned(), when: expr("1"), alignment: 16, scratch, launches };
     Candidate {
+        image: None,
         id: "sums".to_owned(),
         proposer: "test",
         origin: Default::default(),

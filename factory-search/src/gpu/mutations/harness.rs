@@ -63,7 +63,7 @@ pub(super) struct Rules {
 
 /// All of them as they are.
 pub(super) const WHOLE: Rules = Rules {
-    rotation: Rotation::new,
+    rotation: |set, l2, free| Rotation::new(set, l2, free, WINDOW_BYTES),
     set: |execution| execution,
     held: Rotation::held,
     head_start,

@@ -1,0 +1,117 @@
+//! What is looked at while the GPU is busy: some of it whatever becomes known, the rest bred from what was good.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use factory_spec::Arch;
+
+use super::Run;
+use super::entry::Entry;
+use super::screening::Work;
+use crate::candidate::Tunables;
+use crate::learn::{Random, Strategy, offspring};
+use crate::proposer::Proposal;
+use crate::screen::Screen;
+
+/// Configurations of one entry of `better.over` that nobody has looked at yet, and how many may still be.
+#[derive(Default)]
+pub(super) struct Reserve<'a> {
+    proposals: BTreeMap<usize, Proposal<'a>>,
+    /// Those that are looked at whatever becomes known, in this order.
+    first: VecDeque<usize>,
+    left: usize,
+}
+
+impl<'a> Reserve<'a> {
+    /// Of these proposals `left` may be looked at, those of `first` whatever becomes known.
+    pub(super) fn new(proposals: Vec<Proposal<'a>>, first: Vec<usize>, left: usize) -> Reserve<'a> {
+        Reserve { proposals: proposals.into_iter().enumerate().collect(), first: first.into(), left }
+    }
+
+    /// Takes out at most so many of those that are looked at whatever becomes known.
+    fn take_first(&mut self, count: usize) -> Vec<Proposal<'a>> {
+        let mut taken = Vec::new();
+        while taken.len() < count
+            && let Some(position) = self.first.pop_front()
+        {
+            taken.extend(self.take(&[position]));
+        }
+        taken
+    }
+
+    /// Takes these out.
+    fn take(&mut self, these: &[usize]) -> Vec<Proposal<'a>> {
+        let taken = these.iter().filter_map(|position| self.proposals.remove(position));
+        let taken: Vec<Proposal<'a>> = taken.take(self.left).collect();
+        self.left -= taken.len();
+        taken
+    }
+
+    /// What is left, by its tunables; what does not tell them cannot be bred.
+    fn tunables(&self) -> BTreeMap<usize, &Tunables> {
+        self.proposals
+            .iter()
+            .filter_map(|(&position, proposal)| Some((position, proposal.tunables()?)))
+            .collect()
+    }
+}
+
+/// Brings further configurations of one entry of `better.over`.
+pub(super) struct Supply<'s, 'a> {
+    pub(super) run: &'s Run<'a>,
+    pub(super) arch: Arch,
+    pub(super) over: usize,
+    pub(super) screen: &'s Screen<'s>,
+    pub(super) reserve: &'s mut Reserve<'a>,
+    pub(super) random: Random,
+}
+
+impl<'a> Supply<'_, 'a> {
+    /// Chooses at most so many and runs the cheap gates on each; `None` for one that there was no time for. `places` are the
+    /// positions in the pool of the strategy's candidates.
+    pub(super) fn prepare(
+        &mut self,
+        strategy: &mut Strategy,
+        pool: &[Entry],
+        places: &[usize],
+        count: usize,
+    ) -> Vec<Option<Entry>> {
+        if self.run.out_of_time() {
+            return Vec::new();
+        }
+        let (arch, over) = (self.arch, self.over);
+        let proposals = self.choose(strategy, pool, places, count);
+        let work: Vec<Work<'a>> =
+            proposals.into_iter().map(|proposal| Work { arch, over, proposal }).collect();
+        self.run.screen_aside(self.screen, &work, pool.len())
+    }
+
+    /// One half are those that were chosen in advance, one quarter what the times that are known promise, one quarter comes
+    /// of crossing what is good.
+    fn choose(
+        &mut self,
+        strategy: &mut Strategy,
+        pool: &[Entry],
+        places: &[usize],
+        count: usize,
+    ) -> Vec<Proposal<'a>> {
+        let ranking = strategy.ranking();
+        let in_advance = if ranking.is_empty() { count } else { count.div_ceil(2) };
+        let mut proposals = self.reserve.take_first(in_advance);
+        let bred = {
+            let wanted = count - proposals.len();
+            let mut fresh = self.reserve.tunables();
+            let mut bred = strategy.promising(&fresh, wanted.div_ceil(2));
+            fresh.retain(|position, _| !bred.contains(position));
+            let best: Vec<&Tunables> =
+                ranking.iter().map(|&position| &pool[places[position]].record.tunables).collect();
+            bred.extend(offspring(&best, &fresh, wanted - bred.len(), &mut self.random));
+            bred
+        };
+        proposals.extend(self.reserve.take(&bred));
+        // Nothing to breed from, or nothing that tells its tunables.
+        proposals.extend(self.reserve.take_first(count - proposals.len()));
+        let rest: Vec<usize> = self.reserve.proposals.keys().copied().take(count - proposals.len()).collect();
+        proposals.extend(self.reserve.take(&rest));
+        proposals
+    }
+}
