@@ -102,6 +102,7 @@ impl Progress {
             }
             LogEvent::NotRun { gate, reason } => self.say(&format!("gate `{gate}` is not run: {reason}")),
             LogEvent::Note { message } => self.say(message),
+            LogEvent::Timed { sizes, tie: Some(tie), .. } => self.say(&format!("at {sizes} {tie}")),
             _ => {}
         }
     }

@@ -45,6 +45,7 @@ impl Watched {
                 self.not_run.insert(gate.clone(), reason.clone());
             }
             LogEvent::Note { message } => self.notes.push(message.clone()),
+            LogEvent::Timed { sizes, tie: Some(tie), .. } => self.notes.push(format!("at {sizes} {tie}")),
             LogEvent::End(outcome) => self.end = Some(outcome.clone()),
             _ => {}
         }
@@ -119,6 +120,7 @@ impl Watched {
             }
             LogEvent::NotRun { gate, reason } => format!("gate `{gate}` is not run: {reason}"),
             LogEvent::Note { message } => format!("note: {message}"),
+            LogEvent::Timed { sizes, tie: Some(tie), .. } => format!("note: at {sizes} {tie}"),
             _ => return None,
         };
         Some(format!("{:9.2} s  {words}", line.elapsed))

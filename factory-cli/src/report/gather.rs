@@ -156,6 +156,7 @@ fn of_log(facts: &mut Facts, path: &Path) -> Result<(), ReportError> {
                 facts.not_run.insert(gate, reason);
             }
             LogEvent::Note { message } => facts.notes.push(message),
+            LogEvent::Timed { sizes, tie: Some(tie), .. } => facts.notes.push(format!("at {sizes} {tie}")),
             LogEvent::End(outcome) => facts.search.outcome = Some(outcome),
             _ => {}
         }

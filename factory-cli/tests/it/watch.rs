@@ -210,6 +210,24 @@ fn no_log_and_no_logs_are_errors_that_help() {
 }
 
 #[test]
+fn a_tie_is_told_and_so_is_nothing_where_there_is_none() {
+    let package = Package::new();
+    let timed = |tie: Option<&str>| {
+        let mut line =
+            json!({ "time": 1.7e9, "elapsed": 2.0, "event": "timed", "sizes": "n=4096", "timing": {} });
+        if let Some(tie) = tie {
+            line["tie"] = json!(tie);
+        }
+        line
+    };
+    let tie = timed(Some("`a` and `b` differ by no more than equals do by chance"));
+    let path = write(&package, "tie.jsonl", &[start(None), timed(None), tie, end()]);
+    let said = text(&package.run(&["watch", &path]).stdout);
+    assert!(said.contains("note: at n=4096 `a` and `b` differ by no more than equals do"), "{said}");
+    assert_eq!(said.matches("note:").count(), 2, "once along the way and once in the summary:\n{said}");
+}
+
+#[test]
 fn broken_and_unknown_lines_are_left_out() {
     let package = Package::new();
     let mut lines: Vec<String> =

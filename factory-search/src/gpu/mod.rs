@@ -25,8 +25,8 @@
 //! - Candidates take turns, in reversed order every other round. Medians over rounds count. Candidates that cannot win
 //!   any more are dropped.
 //! - The best ones are measured again by [`final_measurement`], on data of a seed that the system draws then, in another
-//!   process if the caller likes; only that second number is a result. An A/A run in the same way sets the [`Noise`]: what
-//!   is within its floor of the best is a tie.
+//!   process if the caller likes; only that second number is a result. An A/A run in the same way sets the [`Noise`]. Who is
+//!   within its floor of the best, or is not slower in nearly every round, is a tie.
 //! - A time below what the compulsory bytes and operations need on the device's own figures is refused ([`Bound`]).
 //! - Clocks, temperature, power, throttling and other processes are read before and after; what changed is marked
 //!   ([`Disturbance`]) or, if the options say so, refused.
@@ -49,6 +49,7 @@ mod memory;
 mod mutations;
 mod nvml;
 mod packed;
+mod paired;
 mod poison;
 mod runs;
 mod secret;
