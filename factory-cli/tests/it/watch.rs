@@ -210,13 +210,13 @@ fn no_log_and_no_logs_are_errors_that_help() {
 }
 
 #[test]
-fn a_tie_is_told_and_so_is_nothing_where_there_is_none() {
+fn what_is_to_be_told_of_a_measurement_is_told() {
     let package = Package::new();
-    let timed = |tie: Option<&str>| {
+    let timed = |note: Option<&str>| {
         let mut line =
             json!({ "time": 1.7e9, "elapsed": 2.0, "event": "timed", "sizes": "n=4096", "timing": {} });
-        if let Some(tie) = tie {
-            line["tie"] = json!(tie);
+        if let Some(note) = note {
+            line["notes"] = json!([note]);
         }
         line
     };

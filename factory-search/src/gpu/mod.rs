@@ -29,7 +29,7 @@
 //!   within its floor of the best, or is not slower in nearly every round, is a tie.
 //! - A time below what the compulsory bytes and operations need on the device's own figures is refused ([`Bound`]).
 //! - Clocks, temperature, power, throttling and other processes are read before and after; what changed is marked
-//!   ([`Disturbance`]) or, if the options say so, refused.
+//!   ([`Disturbance`]) or, if the options say so, refused. Other searches of the user's wait while one times ([`Turn`]).
 //!
 //! Candidates run in the process that calls this: an error of the device costs one candidate and a new context, which not
 //! every driver still makes then, and a kernel that never ends would take the process with it. Searches call it in
@@ -59,6 +59,7 @@ mod stage;
 mod state;
 mod tensor_map;
 mod timing;
+mod turn;
 
 pub use check::DeviceReport;
 pub use clock::{final_measurement, race_candidates, time_candidates};
@@ -74,3 +75,4 @@ pub use state::{DeviceState, Disturbance, DisturbanceLimits, Watched};
 pub use timing::{
     CandidateTiming, Energy, Environment, FinalMeasurement, MeasureError, MeasureOptions, Timing,
 };
+pub use turn::Turn;

@@ -277,8 +277,13 @@ impl Timing {
         timed.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(index, _)| index).into_iter().collect()
     }
 
+    /// What a person would want to know: ties, and waiting for other searches. A sentence each.
+    pub fn notes(&self) -> Vec<String> {
+        [self.race.turn.note(), self.finale.turn.note(), self.tie()].into_iter().flatten().collect()
+    }
+
     /// One sentence, where nothing tells several finalists apart.
-    pub fn tie(&self) -> Option<String> {
+    fn tie(&self) -> Option<String> {
         let winners = self.winners();
         let (last, others) = winners.split_last()?;
         let name = |index: &usize| format!("`{}`", self.candidates[*index].id);
