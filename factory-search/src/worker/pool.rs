@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use factory_spec::{BoundSpec, SizeValues};
 
 use super::launcher::Launcher;
+use super::patience::Patience;
 use super::process::{Lost, Worker, WorkerLimits};
 use super::protocol::{Device, Reply, Request};
 use crate::candidate::Candidate;
@@ -372,8 +373,10 @@ impl Measurer for Workers {
         options: &MeasureOptions,
     ) -> Result<Timing, String> {
         self.revive();
+        let patience = Patience::new(options.seconds);
         let check = |_, candidate: &&Candidate| {
-            Workers::check(self, Gate::Device, spec, cases, candidate).map(|_| ())
+            let check = || Workers::check(self, Gate::Device, spec, cases, candidate).map(|_| ());
+            patience.with(Gate::Device, check)
         };
         let checked = parallel::map(self.count(), candidates, check, |_, _| ());
         // When no worker can be had, nothing is known about any candidate.
