@@ -198,6 +198,12 @@ pub(crate) enum Toolchain {
     List,
     /// Remove what `install` fetched
     Remove,
+    /// Say how much of what templates were compiled to is in the cache, and how much may be
+    Compiled {
+        /// Remove all of it
+        #[arg(long)]
+        empty: bool,
+    },
 }
 
 /// A launch of a kernel.

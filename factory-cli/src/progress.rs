@@ -102,6 +102,11 @@ impl Progress {
             }
             LogEvent::NotRun { gate, reason } => self.say(&format!("gate `{gate}` is not run: {reason}")),
             LogEvent::Note { message } => self.say(message),
+            LogEvent::Timed { sizes, notes, .. } => {
+                for note in notes {
+                    self.say(&format!("at {sizes} {note}"));
+                }
+            }
             _ => {}
         }
     }

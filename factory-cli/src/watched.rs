@@ -45,6 +45,9 @@ impl Watched {
                 self.not_run.insert(gate.clone(), reason.clone());
             }
             LogEvent::Note { message } => self.notes.push(message.clone()),
+            LogEvent::Timed { sizes, notes, .. } => {
+                self.notes.extend(notes.iter().map(|note| format!("at {sizes} {note}")));
+            }
             LogEvent::End(outcome) => self.end = Some(outcome.clone()),
             _ => {}
         }
@@ -119,6 +122,9 @@ impl Watched {
             }
             LogEvent::NotRun { gate, reason } => format!("gate `{gate}` is not run: {reason}"),
             LogEvent::Note { message } => format!("note: {message}"),
+            LogEvent::Timed { sizes, notes, .. } if !notes.is_empty() => {
+                format!("note: at {sizes} {}", notes.join("; "))
+            }
             _ => return None,
         };
         Some(format!("{:9.2} s  {words}", line.elapsed))

@@ -4,7 +4,7 @@ use crate::arguments::Toolchain;
 use crate::error::Error;
 use crate::print::Output;
 use factory_search::PtxasPolicy;
-use factory_search::compile::Compiler;
+use factory_search::compile::{CompileCache, Compiler, Usage};
 use factory_search::toolchain::{self, Ptxas};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -44,8 +44,47 @@ pub(crate) fn run(what: Toolchain, output: Output) -> Result<ExitCode, Error> {
             })?;
         }
         Toolchain::List => output.show(&tools(), print)?,
+        Toolchain::Compiled { empty } => {
+            let cache = CompileCache::of_user().ok_or(Error::NoCacheFolder)?;
+            output.show(&compiled(&cache, empty), print_compiled)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What compilers said, as the cache keeps it.
+#[derive(Serialize)]
+struct Kept {
+    folder: PathBuf,
+    /// What is there now
+    kept: Usage,
+    /// What was there and was removed
+    removed: Usage,
+    /// Bytes from which on a search removes what was used longest ago
+    limit_bytes: Option<u64>,
+    /// What is wrong with the limit that was asked for, so that the default holds
+    wrong_limit: Option<String>,
+}
+
+fn compiled(cache: &CompileCache, empty: bool) -> Kept {
+    let removed = if empty { cache.clear() } else { Usage::default() };
+    let folder = cache.root().to_owned();
+    let limit = CompileCache::limit();
+    let wrong_limit = limit.as_ref().err().cloned();
+    Kept { folder, kept: cache.usage(), removed, limit_bytes: limit.ok(), wrong_limit }
+}
+
+fn print_compiled(kept: &Kept) {
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    let said = |usage: &Usage| format!("{} compiled units, {}", usage.entries, mib(usage.bytes));
+    if kept.removed.entries > 0 {
+        println!("removed     {}", said(&kept.removed));
+    }
+    println!("kept        {} in {}", said(&kept.kept), kept.folder.display());
+    match (kept.limit_bytes, &kept.wrong_limit) {
+        (Some(bytes), _) => println!("limit       {}", mib(bytes)),
+        (None, message) => println!("limit       the default: {}", message.as_deref().unwrap_or_default()),
+    }
 }
 
 fn tools() -> Tools {

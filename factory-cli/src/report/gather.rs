@@ -156,6 +156,9 @@ fn of_log(facts: &mut Facts, path: &Path) -> Result<(), ReportError> {
                 facts.not_run.insert(gate, reason);
             }
             LogEvent::Note { message } => facts.notes.push(message),
+            LogEvent::Timed { sizes, notes, .. } => {
+                facts.notes.extend(notes.iter().map(|note| format!("at {sizes} {note}")));
+            }
             LogEvent::End(outcome) => facts.search.outcome = Some(outcome),
             _ => {}
         }

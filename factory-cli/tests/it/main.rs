@@ -3,6 +3,7 @@
 mod evidence;
 mod machine;
 mod report;
+mod toolchain;
 mod watch;
 
 use std::fs;

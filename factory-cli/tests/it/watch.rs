@@ -210,6 +210,24 @@ fn no_log_and_no_logs_are_errors_that_help() {
 }
 
 #[test]
+fn what_is_to_be_told_of_a_measurement_is_told() {
+    let package = Package::new();
+    let timed = |note: Option<&str>| {
+        let mut line =
+            json!({ "time": 1.7e9, "elapsed": 2.0, "event": "timed", "sizes": "n=4096", "timing": {} });
+        if let Some(note) = note {
+            line["notes"] = json!([note]);
+        }
+        line
+    };
+    let tie = timed(Some("`a` and `b` differ by no more than equals do by chance"));
+    let path = write(&package, "tie.jsonl", &[start(None), timed(None), tie, end()]);
+    let said = text(&package.run(&["watch", &path]).stdout);
+    assert!(said.contains("note: at n=4096 `a` and `b` differ by no more than equals do"), "{said}");
+    assert_eq!(said.matches("note:").count(), 2, "once along the way and once in the summary:\n{said}");
+}
+
+#[test]
 fn broken_and_unknown_lines_are_left_out() {
     let package = Package::new();
     let mut lines: Vec<String> =

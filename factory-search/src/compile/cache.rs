@@ -5,7 +5,7 @@
 //! ```
 //!
 //! An entry appears by renaming a finished file, and carries the digest of its own content: what does not match counts as
-//! not there and is written anew. Any number of processes may read and write at once.
+//! not there and is written anew. Any number of processes may read, write and prune at once.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -52,16 +52,23 @@ impl CompileCache {
         &self.root
     }
 
-    fn file(&self, key: &str) -> PathBuf {
-        self.root.join("v1").join(&key[..2]).join(format!("{key}.json"))
+    /// The folder of this version's entries.
+    pub(super) fn bucket(&self) -> PathBuf {
+        self.root.join("v1")
+    }
+
+    pub(super) fn file(&self, key: &str) -> PathBuf {
+        self.bucket().join(&key[..2]).join(format!("{key}.json"))
     }
 
     pub(super) fn load(&self, key: &str) -> Option<Result<Compiled, CompileError>> {
-        let text = std::fs::read_to_string(self.file(key)).ok()?;
+        let file = self.file(key);
+        let text = std::fs::read_to_string(&file).ok()?;
         let entry: Entry = serde_json::from_str(&text).ok()?;
         if hex(&Sha256::digest(entry.content.as_bytes())) != entry.digest {
             return None;
         }
+        CompileCache::used(&file);
         Some(match serde_json::from_str(&entry.content).ok()? {
             Content::Compiled(compiled) => Ok(compiled),
             Content::Refused(message) => Err(CompileError::Refused(message)),

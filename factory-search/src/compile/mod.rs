@@ -9,12 +9,13 @@
 //!
 //! What a compiler said is kept by content ([`CompileCache`]): the key covers the source, everything that it includes
 //! from its own folder, defines, flags, the architecture, and which compiler it is. Refusals are kept too. Running out of
-//! time or memory is not: it may go better on another day.
+//! time or memory is not: it may go better on another day. What was used longest ago goes when the cache is too large.
 
 mod cache;
 mod child;
 mod nvcc;
 mod nvrtc;
+mod prune;
 mod unit;
 mod watched;
 
@@ -28,6 +29,7 @@ pub use cache::CompileCache;
 pub(crate) use child::serve_if_asked;
 pub use nvcc::Nvcc;
 pub use nvrtc::Nvrtc;
+pub use prune::Usage;
 pub use unit::Unit;
 
 use crate::toolchain::{self, CudaTools};
@@ -76,6 +78,9 @@ enum Backend {
     Nvrtc(Nvrtc),
     Nvcc(Nvcc),
 }
+
+/// So many units are compiled between two looks at the cache's size; the first that a search compiles is one of them.
+const BETWEEN_PRUNES: u64 = 200;
 
 /// A compiler with its cache and limits.
 #[derive(Debug)]
@@ -171,7 +176,7 @@ impl Compiler {
             self.cached.fetch_add(1, Ordering::Relaxed);
             return found;
         }
-        self.compiled.fetch_add(1, Ordering::Relaxed);
+        let before = self.compiled.fetch_add(1, Ordering::Relaxed);
         let outcome = match &self.backend {
             Backend::Nvrtc(nvrtc) => nvrtc.compile(unit, &self.limits),
             Backend::Nvcc(nvcc) => nvcc.compile(unit, &self.limits),
@@ -179,6 +184,9 @@ impl Compiler {
         // The cache only saves work: one that cannot be written is no reason to lose a candidate.
         if let (Some(cache), Ok(_) | Err(CompileError::Refused(_))) = (&self.cache, &outcome) {
             cache.store(&key, &outcome);
+            if before % BETWEEN_PRUNES == 0 {
+                cache.keep_small();
+            }
         }
         outcome
     }

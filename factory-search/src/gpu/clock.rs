@@ -9,6 +9,7 @@ use super::judge::LocalJudge;
 use super::secret;
 use super::session::{Failure, Outside, Session};
 use super::timing::{CandidateTiming, FinalMeasurement, MeasureError, MeasureOptions, Timing};
+use super::turn::{Guard, Held};
 use crate::candidate::Candidate;
 use crate::cases::Cases;
 use crate::launch;
@@ -92,10 +93,19 @@ pub(crate) fn race_with(
 ) -> Result<Timing, MeasureError> {
     let label = launch::label(spec, sizes);
     let mut refused: Vec<Option<Rejection>> = vec![None; candidates.len()];
-    with_retries(gpu, candidates.len(), &label, &mut refused, |gpu, alive, refused| {
+    let held = turn(gpu, options, outside);
+    let mut timing = with_retries(gpu, candidates.len(), &label, &mut refused, |gpu, alive, refused| {
         let mut session = Session::new(gpu, spec, sizes, &label, options, options.seed, outside)?;
         session.race(candidates, alive, refused)
-    })
+    })?;
+    timing.race.turn = held.turn;
+    Ok(timing)
+}
+
+/// Waits until no other search times on this GPU. Held until dropped.
+fn turn(gpu: &Gpu, options: &MeasureOptions, outside: Outside<'_>) -> Held {
+    // Whoever watches over this process hears of it meanwhile; nobody runs yet, so the first stands for all.
+    Guard::of(&gpu.place()).take(options.seconds, &|| (outside.progress)(0))
 }
 
 /// The second measurement, of a few candidates, on data of a seed that the system draws now. It needs nothing of the first
@@ -125,11 +135,13 @@ pub(crate) fn finale_with(
 ) -> Result<FinalMeasurement, MeasureError> {
     let label = launch::label(spec, sizes);
     let mut refused: Vec<Option<Rejection>> = vec![None; candidates.len()];
+    let held = turn(gpu, options, outside);
     let seed = secret::draw();
-    let measured = with_retries(gpu, candidates.len(), &label, &mut refused, |gpu, alive, refused| {
+    let mut measured = with_retries(gpu, candidates.len(), &label, &mut refused, |gpu, alive, refused| {
         let mut session = Session::new(gpu, spec, sizes, &label, options, seed, outside)?;
         session.finale(candidates, alive, refused)
     })?;
+    measured.finale.turn = held.turn;
     measured.accepted(options)
 }
 

@@ -25,11 +25,11 @@
 //! - Candidates take turns, in reversed order every other round. Medians over rounds count. Candidates that cannot win
 //!   any more are dropped.
 //! - The best ones are measured again by [`final_measurement`], on data of a seed that the system draws then, in another
-//!   process if the caller likes; only that second number is a result. An A/A run in the same way sets the [`Noise`]: what
-//!   is within its floor of the best is a tie.
+//!   process if the caller likes; only that second number is a result. An A/A run in the same way sets the [`Noise`]. Who is
+//!   within its floor of the best, or is not slower in nearly every round, is a tie.
 //! - A time below what the compulsory bytes and operations need on the device's own figures is refused ([`Bound`]).
 //! - Clocks, temperature, power, throttling and other processes are read before and after; what changed is marked
-//!   ([`Disturbance`]) or, if the options say so, refused.
+//!   ([`Disturbance`]) or, if the options say so, refused. Other searches of the user's wait while one times ([`Turn`]).
 //!
 //! Candidates run in the process that calls this: an error of the device costs one candidate and a new context, which not
 //! every driver still makes then, and a kernel that never ends would take the process with it. Searches call it in
@@ -49,6 +49,7 @@ mod memory;
 mod mutations;
 mod nvml;
 mod packed;
+mod paired;
 mod poison;
 mod runs;
 mod secret;
@@ -58,6 +59,7 @@ mod stage;
 mod state;
 mod tensor_map;
 mod timing;
+mod turn;
 
 pub use check::DeviceReport;
 pub use clock::{final_measurement, race_candidates, time_candidates};
@@ -73,3 +75,4 @@ pub use state::{DeviceState, Disturbance, DisturbanceLimits, Watched};
 pub use timing::{
     CandidateTiming, Energy, Environment, FinalMeasurement, MeasureError, MeasureOptions, Spent, Timing,
 };
+pub use turn::Turn;

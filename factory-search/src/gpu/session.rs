@@ -15,6 +15,7 @@ use super::judge::Judge;
 use super::kernels::Table;
 use super::memory::{Placement, Room};
 use super::nvml::Monitor;
+use super::paired::LEAST_ROUNDS;
 use super::poison::Poison;
 use super::secret::{self, Stream};
 use super::sets::{Kept, Sets, Truth};
@@ -210,7 +211,7 @@ impl<'a> Session<'a> {
         let mut racing: Vec<usize> = (0..runners.len()).collect();
         let before = self.warm(&racing, &runners)?;
         for round in 0..self.options.final_rounds {
-            if round >= 3 && self.out_of_time(FINAL_SHARE) {
+            if round >= LEAST_ROUNDS && self.out_of_time(FINAL_SHARE) {
                 break;
             }
             self.round(round, &racing, &mut runners, refused)?;
@@ -522,7 +523,7 @@ impl<'a> Session<'a> {
     ) -> Result<Option<Noise>, Failure> {
         let mut sides = [Vec::new(), Vec::new()];
         for round in 0..self.options.final_rounds {
-            if round >= 3 && self.out_of_time(1.0) {
+            if round >= LEAST_ROUNDS && self.out_of_time(1.0) {
                 break;
             }
             for side in pair(round) {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::turn::Turn;
+
 /// The device at one moment; `None` for what the management library does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeviceState {
@@ -174,12 +176,15 @@ pub struct Watched {
     pub disturbances: Vec<Disturbance>,
     /// Why there are no states.
     pub unknown: Option<String>,
+    /// Whether it waited for other searches, and had the GPU to itself.
+    #[serde(default)]
+    pub turn: Turn,
 }
 
 impl Watched {
     pub(super) fn between(before: DeviceState, after: DeviceState, limits: &DisturbanceLimits) -> Watched {
         let disturbances = disturbances(&before, &after, limits);
-        Watched { before: Some(before), after: Some(after), disturbances, unknown: None }
+        Watched { before: Some(before), after: Some(after), disturbances, ..Watched::default() }
     }
 }
 

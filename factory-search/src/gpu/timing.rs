@@ -23,7 +23,8 @@ pub struct MeasureOptions {
     pub finalists: usize,
     /// A candidate is dropped when its best sample is so many times the leader's median.
     pub hopeless: f64,
-    /// Seconds after which no further round begins. Three rounds are always made.
+    /// Seconds after which no further round begins. Three rounds of the first measurement are always made, and six of the
+    /// second one.
     pub seconds: Option<f64>,
     /// Seconds for which each finalist runs on end to read its energy from the device's counter; `None`: no energy.
     pub energy_seconds: Option<f64>,
@@ -276,24 +277,50 @@ impl Timing {
         }
     }
 
-    /// How far two equal candidates come out apart, relative.
+    /// How far two equal candidates may come out apart, relative: see [`Noise::floor`].
     pub fn floor(&self) -> Option<f64> {
         self.noise.as_ref().map(|noise| noise.floor)
     }
 
-    /// Positions of the winners: the fastest finalist and those that are within the floor of it. Where nobody was measured
-    /// twice, the fastest of all.
+    /// Positions of the winners: the fastest finalist and those that nothing tells from it, because they are within the floor
+    /// or are not slower in nearly every round. Two that are equal both win in 95 of 100 measurements or more. Where nobody
+    /// was measured twice, the fastest of all.
     pub fn winners(&self) -> Vec<usize> {
-        let finalists = self.candidates.iter().any(|candidate| !candidate.final_samples.is_empty());
-        let times: Vec<Option<f64>> = self
-            .candidates
-            .iter()
-            .map(|candidate| {
-                let counts = !finalists || !candidate.final_samples.is_empty();
-                candidate.outcome.as_ref().ok().copied().filter(|_| counts)
-            })
-            .collect();
-        super::figures::ties(&times, self.floor().unwrap_or(0.0))
+        let time = |candidate: &CandidateTiming| candidate.outcome.as_ref().ok().copied();
+        let finalist = |candidate: &CandidateTiming| !candidate.final_samples.is_empty();
+        if self.candidates.iter().any(finalist) {
+            let measured = |candidate| Some((time(candidate)?, candidate.final_samples.as_slice()));
+            let measured: Vec<Option<(f64, &[f64])>> = self
+                .candidates
+                .iter()
+                .map(|candidate| Some(candidate).filter(|candidate| finalist(candidate)).and_then(measured))
+                .collect();
+            return super::figures::ties(&measured, self.floor().unwrap_or(0.0));
+        }
+        let timed = self.candidates.iter().enumerate().filter_map(|(index, c)| Some((index, time(c)?)));
+        timed.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(index, _)| index).into_iter().collect()
+    }
+
+    /// What a person would want to know: ties, and waiting for other searches. A sentence each.
+    pub fn notes(&self) -> Vec<String> {
+        [self.race.turn.note(), self.finale.turn.note(), self.tie()].into_iter().flatten().collect()
+    }
+
+    /// One sentence, where nothing tells several finalists apart.
+    fn tie(&self) -> Option<String> {
+        let winners = self.winners();
+        let (last, others) = winners.split_last()?;
+        let name = |index: &usize| format!("`{}`", self.candidates[*index].id);
+        let others: Vec<String> = others.iter().map(name).collect();
+        let floor =
+            self.floor().map_or_else(String::new, |floor| format!(" (A/A floor {:.2} %)", floor * 100.0));
+        (!others.is_empty()).then(|| {
+            format!(
+                "{} and {} differ by no more than equals do by chance{floor}",
+                others.join(", "),
+                name(last)
+            )
+        })
     }
 }
 
@@ -339,7 +366,7 @@ mod tests {
             id: seconds.to_string(),
             outcome: Ok(seconds),
             samples: vec![seconds],
-            final_samples: if finalist { vec![seconds] } else { Vec::new() },
+            final_samples: if finalist { vec![seconds; 7] } else { Vec::new() },
             dropped: false,
             registers: 32,
             energy: None,
@@ -374,7 +401,10 @@ mod tests {
         // The fastest of the first measurement was no finalist: its time is not reported, so it does not win.
         let all =
             vec![candidate(0.9, false), candidate(1.0, true), candidate(1.005, true), candidate(1.02, true)];
-        assert_eq!(timing(all.clone(), Some(noise)).winners(), [1, 2]);
+        assert_eq!(timing(all.clone(), Some(noise.clone())).winners(), [1, 2]);
+        let said = timing(all.clone(), Some(noise)).tie().expect("a tie");
+        assert_eq!(said, "`1` and `1.005` differ by no more than equals do by chance (A/A floor 1.00 %)");
+        assert_eq!(timing(all.clone(), None).tie(), None);
         assert_eq!(timing(all, None).winners(), [1]);
         assert_eq!(timing(vec![candidate(2.0, false), candidate(1.0, false)], None).winners(), [1]);
         assert!(timing(Vec::new(), None).winners().is_empty());

@@ -74,6 +74,9 @@ pub enum LogEvent {
     Timed {
         /// The sizes.
         sizes: String,
+        /// What a person would want to know of it: that nothing tells several apart, that it waited. A sentence each.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
         /// Everything that the clock says: raw samples, noise, overheads, the device before and after. As JSON, since a
         /// reader shows it and does not compute with it.
         timing: serde_json::Value,
@@ -263,6 +266,7 @@ impl From<&Event<'_>> for LogEvent {
             },
             Event::Timed { sizes, timing } => LogEvent::Timed {
                 sizes: (*sizes).to_owned(),
+                notes: timing.notes(),
                 timing: serde_json::to_value(timing).unwrap_or_default(),
             },
             Event::NotRun { gate, reason } => {

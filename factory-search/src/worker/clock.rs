@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 
 use factory_spec::{BoundSpec, SizeValues};
 
+use super::patience::Patience;
 use super::pool::{DEATHS, Slot, Workers};
 use super::process::Lost;
 use super::protocol::{Measure, Reply, Request, ShippedCandidate};
@@ -27,7 +28,13 @@ impl Workers {
         let mut refused: Vec<Option<Rejection>> = vec![None; candidates.len()];
         let mut deaths = vec![0; candidates.len()];
         let mut alone = 0;
+        let patience = Patience::new(options.seconds);
         loop {
+            if let Some(reason) = patience.over() {
+                for unrun in refused.iter_mut().filter(|refused| refused.is_none()) {
+                    *unrun = Some(Rejection::new(Gate::Time, reason.clone()));
+                }
+            }
             let alive: Vec<usize> = (0..candidates.len()).filter(|&index| refused[index].is_none()).collect();
             if alive.is_empty() {
                 return Ok(Outcome { measured: None, refused });
@@ -56,7 +63,10 @@ impl Workers {
                 }
                 Err(Lost::NotStarted(message)) => return Err(Stop::NotStarted(message)),
                 Err(Lost::Failed(message)) => return Err(Stop::Failed(message)),
-                Err(Lost::Hung { at }) => (place(at), self.hang(label.clone())),
+                Err(Lost::Hung { at }) => {
+                    patience.hung();
+                    (place(at), self.hang(label.clone()))
+                }
                 Err(Lost::Died { at, message }) => {
                     let died = place(at).map(|index| {
                         deaths[index] += 1;

@@ -7,6 +7,7 @@
 //! - The search never loads a candidate. What is right stays with the search: a worker with a GPU asks ([`protocol`]).
 //! - Whatever a candidate does to its process or its context costs that candidate, and a new process takes over: it died
 //!   ([`crate::Reason::Crashed`]), gave no answer in time ([`crate::Reason::Hang`]), or the GPU stopped it.
+//! - Hangs cost their limit each: after four in one batch, or one when the batch's time is over, the rest of it is not run.
 //! - The second measurement, the one that counts, is made by a new process.
 //! - A worker ends when its standard input does, so none outlives its search.
 
@@ -14,6 +15,7 @@ mod clock;
 mod connection;
 pub mod frame;
 mod launcher;
+mod patience;
 mod pool;
 mod process;
 pub mod protocol;

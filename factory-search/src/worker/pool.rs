@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use factory_spec::{BoundSpec, SizeValues};
 
 use super::launcher::Launcher;
+use super::patience::Patience;
 use super::process::{Lost, Worker, WorkerLimits};
 use super::protocol::{Device, Reply, Request};
 use crate::candidate::Candidate;
@@ -373,8 +374,10 @@ impl Measurer for Workers {
     ) -> Result<Timing, String> {
         self.revive();
         let started = std::time::Instant::now();
+        let patience = Patience::new(options.seconds);
         let check = |_, candidate: &&Candidate| {
-            Workers::check(self, Gate::Device, spec, cases, candidate).map(|_| ())
+            let check = || Workers::check(self, Gate::Device, spec, cases, candidate).map(|_| ());
+            patience.with(Gate::Device, check)
         };
         let checked = parallel::map(self.count(), candidates, check, |_, _| ());
         let checking = started.elapsed().as_secs_f64();

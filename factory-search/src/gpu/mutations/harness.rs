@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use factory_spec::{BoundSpec, SizeValues, Spec};
 
 use super::device::{Device, Kernel, Place, STILL};
-use crate::gpu::figures::{self, Bound, Lag, LagLimits, Noise, Overhead, Rotation, first_difference, median};
+use crate::gpu::figures::{self, Bound, Lag, LagLimits, Noise, Overhead, Rotation, WINDOW_BYTES, first_difference, median};
 use crate::gpu::graph::{HEAD_START, head_start};
 use crate::gpu::poison::Poison;
 use crate::gpu::secret;
@@ -31,6 +31,8 @@ pub(super) struct Verdict {
     pub(super) disturbed: bool,
     /// Seconds of the first winner.
     pub(super) seconds: f64,
+    /// Differences up to this are none.
+    pub(super) floor: f64,
 }
 
 /// The rules of the clock.
@@ -108,6 +110,7 @@ pub(super) fn judge(rules: &Rules, trial: &Trial, random: u64) -> Verdict {
             .map(name)
             .collect(),
         disturbed: false,
+        floor: timing.floor().unwrap_or(f64::NAN),
     }
 }
 
