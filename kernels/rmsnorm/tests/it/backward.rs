@@ -40,7 +40,7 @@ fn exact(case: &Case, n: usize) -> Gradients<f64> {
     made
 }
 
-/// The same in f32, sums in 32 parts.
+/// The same in f32: rows in 32 parts, and for each column one sum, row after row.
 fn honest(case: &Case, n: usize) -> Gradients<f32> {
     let mut dx = Vec::new();
     let value = |values: &[f64], at: usize| values[at] as f32;
@@ -52,7 +52,7 @@ fn honest(case: &Case, n: usize) -> Gradients<f32> {
         dx.extend((0..n).map(|c| (g(c) - h(c) * mean) * rstd + value(&case.more, at + c)));
     }
     let rows = case.rstd.len();
-    let sum = |c: usize, f: &dyn Fn(usize) -> f32| f32_sum((0..rows).map(|row| f(row * n + c)));
+    let sum = |c: usize, f: &dyn Fn(usize) -> f32| (0..rows).map(|row| f(row * n + c)).sum::<f32>();
     let dw = (0..n)
         .map(|c| sum(c, &|at| value(&case.dy, at) * (value(&case.x, at) * case.rstd[at / n])))
         .collect();
@@ -88,8 +88,8 @@ fn check<T: Number + Weighted<W>, W: Number>(sizes: &[(usize, usize)]) {
         let (mut dx, mut dw, mut db) = (zeros::<T>(&[m, n]), zeros::<W>(&[n]), zeros::<W>(&[n]));
         let (expected, f32s) = (exact(&case, n), honest(&case, n));
         rms_norm_backward(&x, &w, &dy, &scale, &mut dx, &mut dw, offset).unwrap();
-        as_good_as_honest(&format!("dx {what}"), &dx.to_vec().unwrap(), &f32s.dx, &expected.dx);
-        as_good_as_honest(&format!("dw {what}"), &dw.to_vec().unwrap(), &f32s.dw, &expected.dw);
+        as_good_as_honest(&format!("dx {what}"), &dx.to_vec().unwrap(), &f32s.dx, &expected.dx, m);
+        as_good_as_honest(&format!("dw {what}"), &dw.to_vec().unwrap(), &f32s.dw, &expected.dw, n);
         let first = dw.to_vec().unwrap();
         rms_norm_backward(&x, &w, &dy, &scale, &mut dx, &mut dw, offset).unwrap();
         assert_eq!(first, dw.to_vec().unwrap(), "{what}: the same bits");
@@ -97,15 +97,15 @@ fn check<T: Number + Weighted<W>, W: Number>(sizes: &[(usize, usize)]) {
             continue;
         }
         rms_norm_bias_backward(&x, &w, &dy, &scale, &mut dx, &mut dw, &mut db, offset).unwrap();
-        as_good_as_honest(&format!("dx {what}"), &dx.to_vec().unwrap(), &f32s.dx, &expected.dx);
-        as_good_as_honest(&format!("dw {what}"), &dw.to_vec().unwrap(), &f32s.dw, &expected.dw);
-        as_good_as_honest(&format!("db {what}"), &db.to_vec().unwrap(), &f32s.db, &expected.db);
+        as_good_as_honest(&format!("dx {what}"), &dx.to_vec().unwrap(), &f32s.dx, &expected.dx, m);
+        as_good_as_honest(&format!("dw {what}"), &dw.to_vec().unwrap(), &f32s.dw, &expected.dw, n);
+        as_good_as_honest(&format!("db {what}"), &db.to_vec().unwrap(), &f32s.db, &expected.db, n);
         case.more = wide(&more);
         let (expected, f32s) = (exact(&case, n), honest(&case, n));
         let more = tensor(&more, &[m, n]);
         rms_norm_residual_backward(&x, &w, &dy, &scale, &more, &mut dx, &mut dw, offset).unwrap();
-        as_good_as_honest(&format!("dx {what}"), &dx.to_vec().unwrap(), &f32s.dx, &expected.dx);
-        as_good_as_honest(&format!("dw {what}"), &dw.to_vec().unwrap(), &f32s.dw, &expected.dw);
+        as_good_as_honest(&format!("dx {what}"), &dx.to_vec().unwrap(), &f32s.dx, &expected.dx, m);
+        as_good_as_honest(&format!("dw {what}"), &dw.to_vec().unwrap(), &f32s.dw, &expected.dw, n);
     }
 }
 
@@ -131,9 +131,9 @@ fn check_wide<T: Number + Wide<W>, W: Number>() {
             0.0,
         )
         .unwrap();
-        as_good_as_honest(&format!("dx {what}"), &dx.to_vec().unwrap(), &f32s.dx, &expected.dx);
-        as_good_as_honest(&format!("dresidual {what}"), &dr.to_vec().unwrap(), &f32s.dx, &expected.dx);
-        as_good_as_honest(&format!("dw {what}"), &dw.to_vec().unwrap(), &f32s.dw, &expected.dw);
+        as_good_as_honest(&format!("dx {what}"), &dx.to_vec().unwrap(), &f32s.dx, &expected.dx, m);
+        as_good_as_honest(&format!("dresidual {what}"), &dr.to_vec().unwrap(), &f32s.dx, &expected.dx, m);
+        as_good_as_honest(&format!("dw {what}"), &dw.to_vec().unwrap(), &f32s.dw, &expected.dw, n);
     }
 }
 
@@ -160,6 +160,7 @@ fn check_unweighted<T: Number + Unweighted>() {
             &dx.to_vec().unwrap(),
             &honest(&case, n).dx,
             &exact(&case, n).dx,
+            m,
         );
     }
 }

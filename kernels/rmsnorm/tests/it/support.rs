@@ -70,13 +70,19 @@ pub(crate) fn error<T: Number>(got: &[T], expected: &[f64]) -> f64 {
 
 /// Asserts that an error is no larger than 1.05 times that of an honest kernel: one that computes in f32 and rounds once.
 ///
-/// Both are sums of rounding errors. Where there are few, chance says which is larger: by the unit roundoff over the square root
-/// of their number.
+/// What a row's scale is off by, all of the row is off by, so that there are only so many `independent` errors. Where they are
+/// few, chance says whose are larger: by the unit roundoff over the square root of their number.
 #[track_caller]
-pub(crate) fn as_good_as_honest<T: Number>(what: &str, got: &[T], honest: &[f32], expected: &[f64]) {
+pub(crate) fn as_good_as_honest<T: Number>(
+    what: &str,
+    got: &[T],
+    honest: &[f32],
+    expected: &[f64],
+    independent: usize,
+) {
     let honest: Vec<T> = honest.iter().map(|&value| T::of(f64::from(value))).collect();
     let (ours, theirs) = (error(got, expected), error(&honest, expected));
-    let chance = T::DTYPE.epsilon() / (got.len().max(1) as f64).sqrt();
+    let chance = T::DTYPE.epsilon() / (independent as f64).sqrt();
     assert!(ours <= 1.05 * theirs + chance, "{what}: error {ours:.3e}, an honest kernel's is {theirs:.3e}");
 }
 
