@@ -7,7 +7,7 @@ use cudarc::driver::{CudaSlice, CudaView, CudaViewMut};
 
 use crate::dims::Dims;
 use crate::element::{as_bytes, as_bytes_mut};
-use crate::{Device, Element, Error, Result};
+use crate::{Device, Element, Error, Result, Tensor};
 
 /// A tensor that borrows the memory that it reads: of a [`Tensor`](crate::Tensor), of a cudarc slice or view, or, for the
 /// PTX machine, of a host slice.
@@ -89,6 +89,22 @@ impl Layout {
                 ),
             }),
         }
+    }
+
+    /// The same elements under another shape.
+    fn reshaped(&self, shape: &[usize]) -> Result<Layout> {
+        let dims = Dims::new(shape)?;
+        if self.strides.is_some_and(|strides| !self.shape.is_contiguous(&strides)) {
+            return Err(Error::Extent {
+                what: format!("a tensor that is not contiguous cannot take the shape {shape:?}"),
+            });
+        }
+        if dims.elements() != self.shape.elements() {
+            return Err(Error::Extent {
+                what: format!("a tensor of shape {:?} cannot take the shape {shape:?}", self.shape),
+            });
+        }
+        Ok(Layout::contiguous(dims))
     }
 
     /// The layout of rows `range` and the elements to skip and to keep.
@@ -176,6 +192,16 @@ impl<'a, T: Element> TensorRef<'a, T> {
     /// [`Error::Extent`] when an index would leave the memory.
     pub fn strided(mut self, shape: &[usize], strides: &[usize]) -> Result<Self> {
         self.layout = Layout::strided(shape, strides, self.place.len() / size_of::<T>())?;
+        Ok(self)
+    }
+
+    /// The same memory under another shape of as many elements.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Extent`] when the numbers of elements differ, or the tensor is not contiguous.
+    pub fn reshape(mut self, shape: &[usize]) -> Result<Self> {
+        self.layout = self.layout.reshaped(shape)?;
         Ok(self)
     }
 
@@ -279,6 +305,16 @@ impl<'a, T: Element> TensorMut<'a, T> {
         Ok(self)
     }
 
+    /// The same memory under another shape of as many elements.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Extent`] when the numbers of elements differ, or the tensor is not contiguous.
+    pub fn reshape(mut self, shape: &[usize]) -> Result<Self> {
+        self.layout = self.layout.reshaped(shape)?;
+        Ok(self)
+    }
+
     /// Rows `range` of the outermost dimension.
     ///
     /// # Errors
@@ -299,6 +335,30 @@ impl<'a, T: Element> TensorMut<'a, T> {
     /// The extents, outermost first.
     pub fn shape(&self) -> &[usize] {
         self.layout.shape.as_slice()
+    }
+}
+
+impl<'a, T: Element> From<&'a Tensor<T>> for TensorRef<'a, T> {
+    fn from(tensor: &'a Tensor<T>) -> Self {
+        tensor.view()
+    }
+}
+
+impl<'a, T: Element> From<&'a TensorRef<'_, T>> for TensorRef<'a, T> {
+    fn from(tensor: &'a TensorRef<'_, T>) -> Self {
+        tensor.clone()
+    }
+}
+
+impl<'a, T: Element> From<&'a mut Tensor<T>> for TensorMut<'a, T> {
+    fn from(tensor: &'a mut Tensor<T>) -> Self {
+        tensor.view_mut()
+    }
+}
+
+impl<'a, T: Element> From<&'a mut TensorMut<'_, T>> for TensorMut<'a, T> {
+    fn from(tensor: &'a mut TensorMut<'_, T>) -> Self {
+        tensor.reborrow()
     }
 }
 

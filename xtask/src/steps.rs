@@ -41,7 +41,10 @@ pub(crate) fn examples() -> Result<(), Failure> {
     }
     // The sealed example again, told to search nothing: what a build host without anything would do.
     run(cargo(&["build", "--offline", "-p", "example-rmsnorm"]).env("KERNEL_FACTORY", "offline"))?;
-    run(&mut cargo(&["factory", "check", "--dir", "examples/rmsnorm"]))
+    for package in ["examples/rmsnorm", "kernels/rmsnorm"] {
+        run(&mut cargo(&["factory", "check", "--dir", package]))?;
+    }
+    Ok(())
 }
 
 /// The documentation, warnings denied.

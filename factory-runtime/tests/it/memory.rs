@@ -1,6 +1,6 @@
 //! Tensors and views as such.
 
-use factory_runtime::{Device, Error, Tensor, TensorRef, bf16};
+use factory_runtime::{Device, Error, Tensor, TensorMut, TensorRef, bf16};
 
 use crate::kernels::{devices, gpu};
 
@@ -31,6 +31,19 @@ fn lengths_must_agree() {
         assert!(matches!(tensor.reshape(&[7]), Err(Error::Extent { .. })));
     }
     assert!(matches!(TensorRef::from_slice(&[0u8; 3], &[4]), Err(Error::Extent { .. })));
+}
+
+#[test]
+fn views_take_other_shapes() {
+    for device in devices() {
+        let mut tensor = Tensor::from_slice(&device, &[1.0f32; 24], &[2, 3, 4]).unwrap();
+        let view = TensorRef::from(&tensor).reshape(&[6, 4]).unwrap();
+        assert_eq!(view.shape(), [6, 4]);
+        assert!(matches!(view.clone().reshape(&[5, 4]), Err(Error::Extent { .. })));
+        let gaps = view.strided(&[6, 2], &[4, 1]).unwrap();
+        assert!(matches!(gaps.reshape(&[12]), Err(Error::Extent { .. })), "it is not contiguous");
+        assert_eq!(TensorMut::from(&mut tensor).reshape(&[24]).unwrap().shape(), [24]);
+    }
 }
 
 #[test]

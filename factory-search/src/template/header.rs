@@ -69,6 +69,8 @@ pub(crate) struct Header {
     pub(crate) alignment: Located<SizeExpr>,
     /// Whether its likeliest configuration serves every size.
     pub(crate) fallback: Option<Span>,
+    /// Whether that is all that it is for.
+    pub(crate) fallback_only: bool,
     /// Sizes that reach the source as constants.
     pub(crate) bake: Vec<Located<String>>,
     /// Macros that name the C++ type of an argument.

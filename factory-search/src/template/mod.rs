@@ -8,7 +8,8 @@
 //! arch = ["sm_90"]                           # every target of the spec when left out
 //! when = "n % VEC == 0"                      # sizes that it serves; all when left out
 //! alignment = 16                             # of every tensor, in bytes; may be an expression
-//! fallback = false                           # true: its likeliest configuration that serves every size is the plan's last resort
+//! fallback = false                           # true: its likeliest configuration that serves every size is the plan's last resort;
+//!                                            # "only": and nothing of it is proposed for any size
 //! bake = ["n"]                               # SIZE_n reaches the source as a constant, and `when` pins it
 //! types = { T = "x" }                        # macros that are the C++ type of an argument
 //! flags = ["-use_fast_math"]                 # from a short list

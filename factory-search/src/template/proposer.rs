@@ -154,7 +154,7 @@ impl Proposer for Templates<'_> {
         let mut lists: Vec<_> = self
             .templates
             .iter()
-            .filter(|template| serves(template, arch))
+            .filter(|template| serves(template, arch) && !template.header.fallback_only)
             .map(|template| {
                 (template, space::configurations(&template.header, self.spec, Some(over)).into_iter())
             })

@@ -217,9 +217,12 @@ impl Reader {
         let constant = |value: i64| Located { value: SizeExpr::constant(value), span };
         let when = get("when").map_or(Some(constant(1)), |entry| self.expression(entry));
         let alignment = get("alignment").map_or(Some(constant(16)), |entry| self.expression(entry));
-        let fallback = match get("fallback") {
-            None => None,
-            Some(entry) => self.boolean(Some(entry)).unwrap_or_default().then_some(entry.span),
+        let (fallback, fallback_only) = match get("fallback") {
+            None => (None, false),
+            Some(entry) if matches!(entry.value, DeValue::String(word) if word == "only") => {
+                (Some(entry.span), true)
+            }
+            Some(entry) => (self.boolean(Some(entry)).unwrap_or_default().then_some(entry.span), false),
         };
         let bake = self.strings(get("bake"));
         let types = self.types(get("types"));
@@ -258,6 +261,7 @@ impl Reader {
             when: when?,
             alignment: alignment?,
             fallback,
+            fallback_only,
             bake: bake?,
             types: types?,
             flags: flags?,

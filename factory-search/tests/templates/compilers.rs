@@ -111,6 +111,19 @@ fn the_same_source_gives_the_same_bytes_wherever_it_lies() {
 }
 
 #[test]
+fn what_is_only_a_fallback_is_not_proposed() {
+    let spec = bind(SPEC);
+    both(|compiler, name| {
+        let text = changed("fallback = true", "fallback = \"only\"");
+        let template = Template::parse(Path::new(PATH), text).unwrap_or_else(|errors| panic!("{errors}"));
+        let templates =
+            Templates::new(&spec, vec![template], compiler).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(templates.propose(Arch::Sm90, &spec.better.over[0]).is_empty());
+        assert!(templates.fallback(Arch::Sm90).is_ok(), "{name}");
+    });
+}
+
+#[test]
 fn cpp_templates_words_types_and_baked_sizes_reach_the_source() {
     let spec = bind(SPEC);
     let text = "/*kernel_factory

@@ -41,6 +41,7 @@ fn every_fault_has_its_place() {
         ("fallback = true", "fallback = = true", 3, 12, "not TOML"),
         ("fallback = true", "falback = true", 3, 1, "did you mean `fallback`?"),
         ("fallback = true", "fallback = 1", 3, 12, "takes `true` or `false`"),
+        ("fallback = true", "fallback = \"onyl\"", 3, 12, "takes `true` or `false`"),
         ("spec = \"scale\"", "spec = \"shift\"", 2, 8, "for the spec `shift`, not for `scale`"),
         ("VEC * THREADS <= 2048", "VEC * THREADS << 2048", 4, 32, "not an expression"),
         ("VEC * THREADS <= 2048", "VEC * THREAD <= 2048", 4, 23, "did you mean `THREADS`?"),

@@ -1,0 +1,5 @@
+//! Puts the kernels of the annotated signatures into the crate.
+
+fn main() {
+    factory_build::compile();
+}

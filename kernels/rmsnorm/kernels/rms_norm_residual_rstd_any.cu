@@ -1,0 +1,22 @@
+/*kernel_factory
+# Rows of any length at any address: each is read twice by a block.
+spec = "rms_norm_residual_rstd"
+fallback = "only"
+alignment = 4
+types = { T = "x", W = "w", R = "residual" }
+
+[tunables]
+THREADS = { powers = [64, 1024], default = 256 }
+
+[[launch]]
+entry = "rms_norm_any"
+grid = ["m"]
+block = ["THREADS"]
+params = ["x", "residual", "w", "y", "residual_out", "rstd", "eps", "offset", { u32 = "n" }]
+*/
+#define WEIGHT 1
+#define BIAS 0
+#define RESIDUAL 1
+#define RSTD 1
+#define VEC 1
+#include "forward_any.cuh"

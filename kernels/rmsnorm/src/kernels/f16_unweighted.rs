@@ -1,0 +1,14 @@
+//! Kernels of f16 elements without weights.
+
+use factory_runtime::{TensorMut, TensorRef, f16, kernel_factory};
+
+#[kernel_factory(spec = "kernels/rms_norm_unweighted.toml")]
+pub fn rms_norm_unweighted(x: TensorRef<'_, f16>, y: TensorMut<'_, f16>, rstd: TensorMut<'_, f32>, eps: f32);
+
+#[kernel_factory(spec = "kernels/rms_norm_unweighted_backward.toml")]
+pub fn rms_norm_unweighted_backward(
+    x: TensorRef<'_, f16>,
+    dy: TensorRef<'_, f16>,
+    rstd: TensorRef<'_, f32>,
+    dx: TensorMut<'_, f16>,
+);
