@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use factory_spec::{BoundSpec, SizeValues, Spec};
 
 use super::device::{Device, Kernel, Place, STILL};
-use crate::gpu::figures::{self, Bound, Lag, LagLimits, Noise, Overhead, Rotation, WINDOW_BYTES, first_difference, median};
+use crate::gpu::figures::{
+    self, Bound, Lag, LagLimits, Noise, Overhead, Rotation, WINDOW_BYTES, first_difference, median,
+};
 use crate::gpu::graph::{HEAD_START, head_start};
 use crate::gpu::poison::Poison;
 use crate::gpu::secret;

@@ -78,8 +78,11 @@ fn rows(samples: &[Vec<f64>]) -> Vec<&[f64]> {
 
 /// Mutations of what a window is.
 fn windows() -> Vec<Mutation> {
-    let one_set: fn(usize, usize, usize) -> Rotation =
-        |set, l2, free| Rotation { sets: 1, cold: false, ..Rotation::new(set, l2, free, WINDOW_BYTES) };
+    let one_set: fn(usize, usize, usize) -> Rotation = |set, l2, free| Rotation {
+        sets: 1,
+        cold: false,
+        ..Rotation::new(set, l2, free, figures::WINDOW_BYTES)
+    };
     vec![
         mutation(
             "M1: a window over one set, which stays in L2",
