@@ -114,7 +114,6 @@ pub(crate) fn scale(ptx: String) -> Candidate {
     };
     Candidate {
         image: None,
-        image: None,
         id: "scale".to_owned(),
         proposer: "test",
         origin: Default::default(),
