@@ -184,7 +184,7 @@ impl Compiler {
         // The cache only saves work: one that cannot be written is no reason to lose a candidate.
         if let (Some(cache), Ok(_) | Err(CompileError::Refused(_))) = (&self.cache, &outcome) {
             cache.store(&key, &outcome);
-            if before % BETWEEN_PRUNES == 0 {
+            if before.is_multiple_of(BETWEEN_PRUNES) {
                 cache.keep_small();
             }
         }

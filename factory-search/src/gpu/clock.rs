@@ -98,7 +98,7 @@ pub(crate) fn race_with(
         let mut session = Session::new(gpu, spec, sizes, &label, options, options.seed, outside)?;
         session.race(candidates, alive, refused)
     })?;
-    timing.race.turn = held.turn;
+    timing.race.turn = held.turn();
     Ok(timing)
 }
 
@@ -141,7 +141,7 @@ pub(crate) fn finale_with(
         let mut session = Session::new(gpu, spec, sizes, &label, options, seed, outside)?;
         session.finale(candidates, alive, refused)
     })?;
-    measured.finale.turn = held.turn;
+    measured.finale.turn = held.turn();
     measured.accepted(options)
 }
 

@@ -294,7 +294,7 @@ mod tests {
             errors.iter().map(|error| level + error * 1e-4).collect()
         };
         let all = [1.004, 1.0, 1.006, 1.00001].map(samples);
-        let level = vec![1.0; 11];
+        let level = [1.0; 11];
         let measured = [
             Some((1.004, &all[0][..])),
             None,

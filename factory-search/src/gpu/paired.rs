@@ -68,7 +68,7 @@ fn without_turns(differences: &[f64]) -> Vec<f64> {
         return differences.to_vec();
     }
     let turn = (of(0) - of(1)) / 2.0;
-    let sign = |round: usize| if round % 2 == 0 { 1.0 } else { -1.0 };
+    let sign = |round: usize| if round.is_multiple_of(2) { 1.0 } else { -1.0 };
     differences.iter().enumerate().map(|(round, difference)| difference - sign(round) * turn).collect()
 }
 

@@ -176,9 +176,9 @@ pub struct Watched {
     pub disturbances: Vec<Disturbance>,
     /// Why there are no states.
     pub unknown: Option<String>,
-    /// Whether it waited for other searches, and had the GPU to itself.
+    /// Whether it waited for other searches, and had the GPU to itself; `None` where it simply had it.
     #[serde(default)]
-    pub turn: Turn,
+    pub turn: Option<Box<Turn>>,
 }
 
 impl Watched {

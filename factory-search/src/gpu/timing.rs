@@ -303,7 +303,8 @@ impl Timing {
 
     /// What a person would want to know: ties, and waiting for other searches. A sentence each.
     pub fn notes(&self) -> Vec<String> {
-        [self.race.turn.note(), self.finale.turn.note(), self.tie()].into_iter().flatten().collect()
+        let turn = |watched: &Watched| watched.turn.as_ref().and_then(|turn| turn.note());
+        [turn(&self.race), turn(&self.finale), self.tie()].into_iter().flatten().collect()
     }
 
     /// One sentence, where nothing tells several finalists apart.

@@ -56,7 +56,14 @@ impl Turn {
 #[derive(Debug)]
 pub(super) struct Held {
     _file: Option<File>,
-    pub(super) turn: Turn,
+    turn: Turn,
+}
+
+impl Held {
+    /// How it came to it, where that was not at once.
+    pub(super) fn turn(&self) -> Option<Box<Turn>> {
+        (self.turn != Turn::default()).then(|| Box::new(self.turn.clone()))
+    }
 }
 
 /// The file that a GPU's clock is guarded by.
@@ -177,7 +184,7 @@ mod tests {
         let guard = guard(folder.path());
         let first = guard.take(None, SILENT);
         assert_eq!(first.turn, Turn::default());
-        assert_eq!(first.turn.note(), None);
+        assert_eq!((first.turn.note(), first.turn()), (None, None));
         let signs = Cell::new(0);
         let second = guard.take(Some(0.7), &|| signs.set(signs.get() + 1));
         assert!(signs.get() >= 2 && second.turn.waited >= 0.7, "{} {second:?}", signs.get());
