@@ -17,10 +17,11 @@ pub struct Budget {
     pub candidates: usize,
     /// Seconds after which no further candidate is started. `None`: as long as it takes.
     ///
-    /// With a GPU, screening for targets that nothing measures stops at half of it, so that there is time to measure; what is left is shared out among the
-    /// sizes. It bounds what is begun and not what must end: one candidate for each size is proved, one check and three
-    /// rounds of a measurement that began are finished, the best one is measured a second time, and the winner is proved as
-    /// a whole and sealed after it. Sizes that nobody measured in time are chosen by the model, and the certificate says so.
+    /// With a GPU, screening for targets that nothing measures stops at half of it, so that there is time to measure; what is
+    /// left is shared out among the sizes. It bounds what is begun and not what must end: one candidate for each size is
+    /// proved, one check and three rounds of a measurement that began are finished, the best one is measured a second time,
+    /// and the winner is proved as a whole and sealed after it. Sizes that nobody measured in time are chosen by the model,
+    /// and the certificate says so.
     pub seconds: Option<f64>,
 }
 

@@ -140,7 +140,7 @@ impl Workers {
         // Other workers of this search hold the GPU too, and do nothing meanwhile.
         options.disturbed.other_processes += others.count() as u32;
         let raced = |reply| match reply {
-            Reply::Raced(outcome) => Some(outcome),
+            Reply::Raced(outcome) => Some(*outcome),
             _ => None,
         };
         let what = What { spec, sizes, candidates, options: options.race() };
@@ -156,7 +156,7 @@ impl Workers {
         slot.end();
         let chosen: Vec<&Candidate> = finalists.iter().map(|&index| candidates[index]).collect();
         let finished = |reply| match reply {
-            Reply::Measured(outcome) => Some(outcome),
+            Reply::Measured(outcome) => Some(*outcome),
             _ => None,
         };
         let what = What { spec, sizes, candidates: &chosen, options: options.finale(started) };

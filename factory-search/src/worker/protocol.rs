@@ -144,9 +144,9 @@ pub enum Reply {
         spent: bool,
     },
     /// The outcome of [`Request::Race`].
-    Raced(Result<Timing, MeasureError>),
+    Raced(Box<Result<Timing, MeasureError>>),
     /// The outcome of [`Request::Finale`].
-    Measured(Result<FinalMeasurement, MeasureError>),
+    Measured(Box<Result<FinalMeasurement, MeasureError>>),
 }
 
 /// What a worker is.

@@ -190,12 +190,12 @@ fn answer(
         Request::Race(measure) => {
             let (gpu, spec) = (device.gpu()?, held.spec.as_ref().ok_or("no spec was sent")?);
             let timed = timed(gpu, spec, measure, requests, gpu::race_with);
-            Ok(Reply::Raced(timed))
+            Ok(Reply::Raced(Box::new(timed)))
         }
         Request::Finale(measure) => {
             let (gpu, spec) = (device.gpu()?, held.spec.as_ref().ok_or("no spec was sent")?);
             let timed = timed(gpu, spec, measure, requests, gpu::finale_with);
-            Ok(Reply::Measured(timed))
+            Ok(Reply::Measured(Box::new(timed)))
         }
         Request::Answers(_) | Request::Opened(_) | Request::Agrees(_) => {
             Err("an answer came that nobody waits for".to_owned())

@@ -95,19 +95,23 @@ impl Double<'_> {
                     self.check(&cases, &candidate.into())
                 }
                 Request::Race(measure) if named(&measure.candidates, "no-memory") => {
-                    Reply::Raced(Err(MeasureError::Failed { message: "there is no memory".to_owned() }))
+                    Reply::Raced(Box::new(Err(MeasureError::Failed {
+                        message: "there is no memory".to_owned(),
+                    })))
                 }
                 Request::Finale(measure) if named(&measure.candidates, "no-finale") => {
-                    Reply::Measured(Err(MeasureError::Failed { message: "there is no memory".to_owned() }))
+                    Reply::Measured(Box::new(Err(MeasureError::Failed {
+                        message: "there is no memory".to_owned(),
+                    })))
                 }
                 Request::Race(measure) => {
                     let times = self.times(measure.candidates, "race");
                     let mut timing = Timing::recorded(times, "a double", "1.0");
                     timing.environment.driver = std::process::id().to_string();
                     assert_eq!(measure.options.hopeless, f64::INFINITY, "it travels as it is");
-                    Reply::Raced(Ok(timing))
+                    Reply::Raced(Box::new(Ok(timing)))
                 }
-                Request::Finale(measure) => Reply::Measured(Ok(FinalMeasurement {
+                Request::Finale(measure) => Reply::Measured(Box::new(Ok(FinalMeasurement {
                     candidates: self.times(measure.candidates, "finale"),
                     noise: None,
                     rotation: Rotation { sets: 1, set_bytes: 1, l2_bytes: 1, cold: true },
@@ -123,7 +127,7 @@ impl Double<'_> {
                     },
                     finale: Watched::default(),
                     seed: u64::from(std::process::id()),
-                })),
+                }))),
                 other => Reply::Failed(format!("{other:?}")),
             };
             say(&reply);
