@@ -4,7 +4,7 @@ use factory_runtime::{Element, Result, TensorMut, TensorRef, bf16, f16};
 
 use crate::kernels;
 
-/// Elements for which there are kernels without a weight: [`bf16`], [`f16`], [`f32`].
+/// Elements for which there are kernels without a weight: bf16, f16, f32.
 ///
 /// The methods of these traits are the kernels themselves, over matrices; the functions of this crate call them.
 pub trait Unweighted: Element {
@@ -115,7 +115,7 @@ pub trait Residual<W: Element, R: Element>: Weighted<W> {
     ) -> Result<()>;
 }
 
-/// Elements that are narrower than a residual in f32: [`bf16`], [`f16`].
+/// Elements that are narrower than a residual in f32: bf16, f16.
 pub trait Wide<W: Element>: Residual<W, f32> {
     #[doc(hidden)]
     #[expect(clippy::too_many_arguments, reason = "they are the kernel's")]
