@@ -351,9 +351,9 @@ def read_factory(kernel, records, wall):
 
 
 def read_log(folder):
-    """When phases began and when the measured best was found, from the search's own log."""
+    """When phases began, when the measured best was found, and how fast rounds went, from the search's own log."""
     for path in sorted(Path(folder).glob("*.jsonl"))[-1:]:
-        phases, bests, counts = [], [], {}
+        phases, bests, counts, batches = [], [], {}, []
         for line in path.read_text().splitlines():
             event = json.loads(line)
             counts[event["event"]] = counts.get(event["event"], 0) + 1
@@ -361,7 +361,17 @@ def read_log(folder):
                 phases.append([round(event["elapsed"], 3), event["phase"]])
             elif event["event"] == "best":
                 bests.append([round(event["elapsed"], 3), event])
-        return {"phases": phases, "bests": bests[-12:], "events": counts, "log": str(path)}
+            elif event["event"] == "timed":
+                timing = event["timing"]
+                # A second measurement has a seed of its own: that is the finalists, and no round.
+                if timing.get("final_seed") is None:
+                    batches.append({"elapsed": event["elapsed"], "candidates": len(timing["candidates"]), **timing["spent"]})
+        found = {"phases": phases, "bests": bests[-12:], "events": counts, "log": str(path), "batches": batches}
+        if len(batches) > 2:
+            # As Kernel Tuner's: from the first result to the last one, without what comes before and after.
+            seconds = batches[-1]["elapsed"] - batches[0]["elapsed"]
+            found["steady_a_minute"] = 60 * sum(batch["candidates"] for batch in batches[1:]) / seconds
+        return found
     return {}
 
 
@@ -398,7 +408,7 @@ def main():
 def table(results):
     """A short table, last, because replies carry the end of what was printed."""
     print("DRY RUN: every number below is made up" if results["dry_run"] else results.get("sweep", {}).get("device", ""))
-    print(f"{'kernel':<10} {'space':>6} {'KT/min':>8} {'KT+v/min':>8} {'cf/min':>8} {'cf timed/min':>12} {'best ms':>9} {'cf/best':>8} {'KT/best':>8} {'A/A':>8}")
+    print(f"{'kernel':<10} {'space':>6} {'KT/min':>8} {'KT+v/min':>8} {'cf steady':>9} {'cf/min':>8} {'cf timed/min':>12} {'best ms':>9} {'cf/best':>8} {'KT/best':>8} {'A/A':>8}")
 
     def number(value, form):
         return format(value, form) if isinstance(value, (int, float)) else "-"
@@ -408,7 +418,8 @@ def table(results):
         over = race.get("over_exhaustive", {})
         print(
             f"{name:<10} {one['configurations']:>6} {number(kt.get('steady_a_minute'), '8.0f'):>8} "
-            f"{number(verified.get('steady_a_minute'), '8.0f'):>8} {number(factory.get('considered_a_minute'), '8.0f'):>8} "
+            f"{number(verified.get('steady_a_minute'), '8.0f'):>8} {number(factory.get('steady_a_minute'), '9.0f'):>9} "
+            f"{number(factory.get('considered_a_minute'), '8.0f'):>8} "
             f"{number(factory.get('measured_a_minute'), '12.0f'):>12} "
             f"{number(race.get('entries', {}).get('exhaustive', {}).get('ms'), '9.5f'):>9} "
             + " ".join(f"{number(over.get(label, {}).get('ratio'), '8.4f'):>8}" for label in ("factory", "kernel_tuner", "exhaustive_again"))

@@ -11,6 +11,7 @@ use factory_spec::{ArgId, BoundSpec, InputKind, SizeId, SizeKind, SizeValues, Va
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::gpu::Telling;
 use crate::launch;
 use crate::model::{halve, reduced_sizes, with_size};
 pub use crate::sequences::{Change, Step};
@@ -40,8 +41,8 @@ pub struct PreparedCase {
     inputs: OnceLock<BTreeMap<ArgId, Vec<u8>>>,
     ready: OnceLock<Result<Ready, String>>,
     steps: OnceLock<Vec<Step>>,
-    /// Digests of outputs that were compared and found right: most candidates leave the same bits.
-    right: Mutex<BTreeSet<[u8; 32]>>,
+    /// Digests of outputs that were compared and found right, and what that tells: most candidates leave the same bits.
+    right: Mutex<BTreeMap<[u8; 32], Telling>>,
 }
 
 /// What comes out of the inputs of a case.
@@ -110,16 +111,16 @@ impl PreparedCase {
         self.ready.get_or_init(|| self.evaluate(spec)).as_ref().map_err(String::as_str)
     }
 
-    /// Whether these very outputs were found right before.
-    pub(crate) fn is_known_right(&self, outputs: &[u8; 32]) -> bool {
-        self.right.lock().unwrap_or_else(PoisonError::into_inner).contains(outputs)
+    /// What it tells that these very outputs are right, where they were found so before.
+    pub(crate) fn known_right(&self, outputs: &[u8; 32]) -> Option<Telling> {
+        self.right.lock().unwrap_or_else(PoisonError::into_inner).get(outputs).copied()
     }
 
     /// Remembers outputs that were found right.
-    pub(crate) fn note_right(&self, outputs: [u8; 32]) {
+    pub(crate) fn note_right(&self, outputs: [u8; 32], telling: Telling) {
         let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
         if right.len() < RIGHT {
-            right.insert(outputs);
+            right.insert(outputs, telling);
         }
     }
 
@@ -162,6 +163,13 @@ pub struct Recipe {
     seed: u64,
     over: Vec<Vec<u64>>,
     added: Vec<(Vec<u64>, u64)>,
+}
+
+impl Recipe {
+    /// What tells the cases that it makes for this spec from others.
+    pub(crate) fn digest(&self, spec: &BoundSpec) -> [u8; 32] {
+        Sha256::new().chain_update(spec.key().to_string()).chain_update(format!("{self:?}")).finalize().into()
+    }
 }
 
 /// All cases of one search.
@@ -265,11 +273,11 @@ impl Cases {
         }
     }
 
-    /// A few small ones among the cases that a variant serves: the first screen.
-    pub fn screen(&self, spec: &BoundSpec, variant: &Variant) -> Vec<usize> {
+    /// A few of at most so many elements among the cases that a variant serves, or the smallest: the first screen.
+    pub fn screen(&self, spec: &BoundSpec, variant: &Variant, most: usize) -> Vec<usize> {
         let mut served = self.served(spec, variant);
         served.sort_by_key(|&index| (self.all[index].elements, index));
-        let small = served.partition_point(|&index| self.all[index].elements <= 12_000);
+        let small = served.partition_point(|&index| self.all[index].elements <= most);
         let pick = match (served.len(), small) {
             (0, _) => Vec::new(),
             // Only large ones: the smallest of them.

@@ -30,12 +30,12 @@ pub fn judge(
     ptxas: Option<&Ptxas>,
     seed: u64,
 ) -> Result<Judged, Rejection> {
-    let screen = Screen::new(spec, cases, seed, None);
+    let screen = Screen::new(spec, cases, seed, false, None);
     let module = screen.read(candidate)?;
     if let Some(ptxas) = ptxas {
         gates::assemble::assemble(ptxas, &candidate.ptx, candidate.arch)?;
     }
     screen.quick(candidate, &module)?;
-    let cases = screen.full(candidate, &module)?;
+    let cases = screen.full(candidate, &module, 1)?;
     Ok(Judged { cases, assembled: ptxas.is_some() })
 }

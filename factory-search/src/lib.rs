@@ -41,6 +41,7 @@ mod observer;
 mod on_gpu;
 mod options;
 mod parallel;
+mod priority;
 mod proposer;
 mod proposers;
 mod prove;

@@ -24,23 +24,33 @@ pub(crate) struct Screen<'a> {
     pub(crate) spec: &'a BoundSpec,
     pub(crate) cases: &'a Cases,
     pub(crate) seed: u64,
+    /// Elements of the cases that a candidate runs at first, at most.
+    small: usize,
     prover: Option<&'a dyn Prover>,
     quick: Shared<Result<(), Rejection>>,
     full: Shared<Result<u32, Rejection>>,
     profiles: Shared<Profile>,
 }
 
+/// Elements of the cases that a candidate runs at first, at most; fewer where a GPU runs all of them right after, and the
+/// machine's part is what keeps it waiting.
+const SMALL: usize = 12_000;
+const SMALL_BESIDE_A_GPU: usize = 4_000;
+
 impl<'a> Screen<'a> {
+    /// For the candidates of one search; `measured`: a GPU runs every case of what passes.
     pub(crate) fn new(
         spec: &'a BoundSpec,
         cases: &'a Cases,
         seed: u64,
+        measured: bool,
         prover: Option<&'a dyn Prover>,
     ) -> Self {
         Self {
             spec,
             cases,
             seed,
+            small: if measured { SMALL_BESIDE_A_GPU } else { SMALL },
             prover,
             quick: Mutex::default(),
             full: Mutex::default(),
@@ -59,12 +69,17 @@ impl<'a> Screen<'a> {
     pub(crate) fn quick(&self, candidate: &Candidate, module: &Module) -> Result<(), Rejection> {
         once(&self.quick, machine_key(candidate, None), || {
             let gate = MachineGate::new(self.spec, Subject::from(candidate), module, self.seed)?;
-            gate.run_all(self.cases, &self.cases.screen(self.spec, &candidate.variant)).map(|_| ())
+            gate.run_all(self.cases, &self.cases.screen(self.spec, &candidate.variant, self.small), 1).map(|_| ())
         })
     }
 
-    /// Every case on the machine; how many there were.
-    pub(crate) fn full(&self, candidate: &Candidate, module: &Module) -> Result<u32, Rejection> {
+    /// Every case on the machine, on so many threads where no prover takes it; how many there were.
+    pub(crate) fn full(
+        &self,
+        candidate: &Candidate,
+        module: &Module,
+        threads: usize,
+    ) -> Result<u32, Rejection> {
         once(&self.full, machine_key(candidate, None), || {
             if let Some(prover) = self.prover {
                 match prover.prove(self.spec, self.cases, self.seed, candidate) {
@@ -74,7 +89,7 @@ impl<'a> Screen<'a> {
                 }
             }
             let gate = MachineGate::new(self.spec, Subject::from(candidate), module, self.seed)?;
-            gate.run_all(self.cases, &self.cases.served(self.spec, &candidate.variant))
+            gate.run_all(self.cases, &self.cases.served(self.spec, &candidate.variant), threads)
         })
     }
 

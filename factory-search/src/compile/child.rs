@@ -14,6 +14,7 @@ use super::nvrtc::Library;
 use super::watched;
 use super::{CompileError, CompileLimits, Compiled, Unit};
 use crate::host::HostProgram;
+use crate::priority;
 
 /// Set in the child: the library that it is to load.
 const VARIABLE: &str = "KERNEL_FACTORY_NVRTC_CHILD";
@@ -90,6 +91,8 @@ impl Server {
         command.args(&host.arguments).env(VARIABLE, library);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(not_run)?;
+        // It may have been started for the first candidates, which nothing waits for, and serves all that come.
+        priority::let_give_way(&child);
         let input = child.stdin.take();
         let output = child.stdout.take();
         let (sender, answers) = mpsc::channel();

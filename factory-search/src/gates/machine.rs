@@ -5,6 +5,8 @@
 //! see each other at all: such a kernel has to finish when only one block is resident at a time, since no launch promises
 //! more, and where the spec asks for determinism two orders must give the same bits.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use factory_ptx::ast::{Module, Statement};
 use factory_ptx::machine::{self, Checks, Kernel, MachineError, Memory, Options, Stop};
 use factory_spec::compare;
@@ -14,6 +16,7 @@ use super::Subject;
 use crate::cases::{Cases, PreparedCase};
 use crate::launch::{self, Bindings};
 use crate::model::Target;
+use crate::parallel;
 use crate::verdict::{Gate, Reason, Rejection};
 
 /// Warp-instructions for each element of a case, and at least; a kernel that takes more never ends.
@@ -136,17 +139,27 @@ impl<'a> MachineGate<'a> {
             .map_err(refuse)
     }
 
-    /// Runs several cases of `cases`; how many, or the first refusal.
+    /// Runs several cases of `cases`, on so many threads; how many, or the first refusal.
     ///
     /// # Errors
     /// The first refusal in the order of `indices`.
-    pub fn run_all(&self, cases: &Cases, indices: &[usize]) -> Result<u32, Rejection> {
+    pub fn run_all(&self, cases: &Cases, indices: &[usize], threads: usize) -> Result<u32, Rejection> {
         if indices.is_empty() {
             return Err(Rejection::new(Gate::Machine, self.no_case()));
         }
-        for &index in indices {
-            self.run(&cases.all()[index])?;
-        }
+        // What comes after a refusal need not run; what comes before it must, or another one would be the first.
+        let failed = AtomicUsize::new(usize::MAX);
+        let run = |position: usize, &index: &usize| {
+            if position > failed.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let outcome = self.run(&cases.all()[index]);
+            if outcome.is_err() {
+                failed.fetch_min(position, Ordering::Relaxed);
+            }
+            outcome
+        };
+        parallel::map(threads, indices, run, |_, _| ()).into_iter().collect::<Result<(), _>>()?;
         self.orders(cases, indices)?;
         Ok(indices.len() as u32)
     }

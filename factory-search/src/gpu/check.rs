@@ -330,6 +330,8 @@ impl DeviceGate<'_> {
     /// Calls on the same addresses.
     fn in_sequence(&mut self, served: &[usize]) -> Result<(), (Trouble, String)> {
         let cases = self.cases;
+        let mut questions = Vec::new();
+        let mut asked = Vec::new();
         for (number, index) in cases.starts(served).into_iter().enumerate() {
             let start = &cases.all()[index];
             let failed = |trouble: Trouble| (trouble, start.label.clone());
@@ -350,14 +352,16 @@ impl DeviceGate<'_> {
                 let before = [Before::Nothing, Before::Scrub][self.runs.random.below(2)];
                 let ran = self.runs.on(&Wanted { case: &step.case, placement, poison, before }, &inputs)?;
                 let place = Place { case: index, step: Some(number) };
-                let question = Question::Right { place, outputs: owned(&ran.outputs) };
-                let answers = self.ask(vec![question], &[&&step.case])?;
+                questions.push(Question::Right { place, outputs: owned(&ran.outputs) });
+                asked.push(&step.case);
                 self.report.steps += 1;
                 self.report.runs += 1;
-                self.report.mute_steps += answers.iter().filter(|Telling(telling)| !telling).count() as u32;
             }
             self.runs.stage.keep_sequence(self.spec, &first.case, placement, alignment, inputs);
         }
+        let asked: Vec<&&PreparedCase> = asked.iter().collect();
+        let answers = self.ask(questions, &asked)?;
+        self.report.mute_steps += answers.iter().filter(|Telling(telling)| !telling).count() as u32;
         Ok(())
     }
 }

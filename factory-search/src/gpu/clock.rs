@@ -94,10 +94,16 @@ pub(crate) fn race_with(
     let label = launch::label(spec, sizes);
     let mut refused: Vec<Option<Rejection>> = vec![None; candidates.len()];
     let held = turn(gpu, options, outside);
-    let mut timing = with_retries(gpu, candidates.len(), &label, &mut refused, |gpu, alive, refused| {
-        let mut session = Session::new(gpu, spec, sizes, &label, options, options.seed, outside)?;
-        session.race(candidates, alive, refused)
-    })?;
+    // Taken out: after any failure there is none.
+    let mut kept = gpu.bench.take().map(|bench| *bench);
+    let (mut timing, bench) =
+        with_retries(gpu, candidates.len(), &label, &mut refused, |gpu, alive, refused| {
+            let mut session =
+                Session::new(gpu, spec, sizes, &label, options, options.seed, kept.take(), outside)?;
+            let timing = session.race(candidates, alive, refused)?;
+            Ok((timing, session.into_bench()))
+        })?;
+    gpu.bench = outside.judge.remembers().then(|| Box::new(bench));
     timing.race.turn = held.turn();
     Ok(timing)
 }
@@ -136,9 +142,10 @@ pub(crate) fn finale_with(
     let label = launch::label(spec, sizes);
     let mut refused: Vec<Option<Rejection>> = vec![None; candidates.len()];
     let held = turn(gpu, options, outside);
+    gpu.bench = None;
     let seed = secret::draw();
     let mut measured = with_retries(gpu, candidates.len(), &label, &mut refused, |gpu, alive, refused| {
-        let mut session = Session::new(gpu, spec, sizes, &label, options, seed, outside)?;
+        let mut session = Session::new(gpu, spec, sizes, &label, options, seed, None, outside)?;
         session.finale(candidates, alive, refused)
     })?;
     measured.finale.turn = held.turn();

@@ -4,6 +4,7 @@ use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 
 use factory_spec::{BoundSpec, SizeValues, Variant};
 
+use super::bench::Bench;
 use super::driver::{Address, Driver, DriverError, Handle, LaunchAttribute, LaunchConfig};
 use super::kernels::Helpers;
 use super::memory::{self, Protection};
@@ -54,6 +55,8 @@ pub struct Gpu {
     protection: Protection,
     /// Memory of the device gate, kept from one candidate to the next.
     pub(super) stage: Stage,
+    /// What the last race left for the next one.
+    pub(super) bench: Option<Box<Bench>>,
     /// Whether a lost context is replaced. A worker process ends instead.
     renews: bool,
     /// Whether the context is lost for good.
@@ -140,6 +143,7 @@ impl Gpu {
             helpers: Helpers::NONE,
             protection: Protection::Bands { reason: "not asked yet".to_owned() },
             stage: Stage::default(),
+            bench: None,
             renews: true,
             spent: false,
         };
@@ -171,6 +175,7 @@ impl Gpu {
     /// Throws the context away with everything in it and makes a new one, after an error that stays with a context.
     pub(super) fn renew(&mut self) -> Result<(), DriverError> {
         self.stage = Stage::default();
+        self.bench = None;
         // SAFETY: no handle of the old context is used again: `attach` replaces those of this struct, and buffers and
         // modules of a lost context are forgotten by their owners' `Drop`, whose errors are ignored.
         unsafe {
@@ -239,6 +244,7 @@ impl Gpu {
     /// Protects buffers by guard bands alone, as where the driver has no virtual memory calls.
     pub fn use_bands(&mut self) {
         self.stage = Stage::default();
+        self.bench = None;
         self.protection = Protection::Bands { reason: "asked for".to_owned() };
     }
 
@@ -271,6 +277,7 @@ impl Drop for Gpu {
         // SAFETY: the handles are of this context and not used again. A lost context makes these calls fail, which
         // changes nothing any more.
         self.stage = Stage::default();
+        self.bench = None;
         self.helpers.unload(self.driver);
         // SAFETY: as above.
         unsafe {

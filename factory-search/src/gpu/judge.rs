@@ -5,7 +5,7 @@
 //! the device, and nothing expected is ever copied in.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use factory_spec::draw::Case;
 use factory_spec::oracle::{self, Inputs, Outputs};
@@ -99,13 +99,28 @@ pub trait Judge {
 
     /// Compares the outputs in windows, one answer each, in their order: what differs, in words.
     fn agree(&self, windows: Vec<WindowOutputs>) -> Vec<Result<(), String>>;
+
+    /// Whether windows of one measurement are still known in the next.
+    fn remembers(&self) -> bool {
+        false
+    }
 }
 
 /// A judge in this process.
 pub struct LocalJudge<'a> {
     spec: &'a BoundSpec,
     cases: Option<&'a Cases>,
-    windows: Mutex<BTreeMap<usize, Window>>,
+    windows: Arc<Windows>,
+}
+
+/// What a judge evaluated for whoever times, by number.
+#[derive(Default)]
+pub struct Windows(Mutex<BTreeMap<usize, Window>>);
+
+impl std::fmt::Debug for Windows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Windows").finish_non_exhaustive()
+    }
 }
 
 struct Window {
@@ -117,30 +132,36 @@ struct Window {
 impl<'a> LocalJudge<'a> {
     /// A judge for these cases; `None` for one that is only asked about windows.
     pub fn new(spec: &'a BoundSpec, cases: Option<&'a Cases>) -> LocalJudge<'a> {
-        LocalJudge { spec, cases, windows: Mutex::default() }
+        LocalJudge { spec, cases, windows: Arc::default() }
+    }
+
+    /// A judge that is asked about windows, and knows those that another one evaluated for the same worker.
+    pub(crate) fn that_knows(spec: &'a BoundSpec, windows: Arc<Windows>) -> LocalJudge<'a> {
+        LocalJudge { spec, cases: None, windows }
     }
 
     fn answer(&self, question: &Question) -> Answer {
         let place = question.place();
         let start = self.cases.and_then(|cases| cases.all().get(place.case));
         let start = start.ok_or_else(|| broken(format!("there is no case {}", place.case)))?;
-        let mut telling = true;
+        let mut telling = Telling(true);
         let case = match place.step {
             None => start,
             Some(number) => {
                 let steps = start.steps(self.spec);
                 let step = steps.get(number).ok_or_else(|| broken(format!("there is no step {number}")))?;
-                telling = sequences::is_telling(self.spec, steps, number).map_err(|message| {
+                let tells = sequences::is_telling(self.spec, steps, number).map_err(|message| {
                     broken(format!("a sequence of calls could not be prepared: {message}"))
                 })?;
+                telling = Telling(tells);
                 &step.case
             }
         };
         match question {
-            Question::Right { outputs, .. } => right(self.spec, case, outputs)?,
+            Question::Right { outputs, .. } => right(self.spec, case, outputs, telling)?,
             Question::Near { first, second, .. } => near(self.spec, case, first, second)?,
         }
-        Ok(Telling(telling))
+        Ok(telling)
     }
 }
 
@@ -176,13 +197,13 @@ impl Judge for LocalJudge<'_> {
         let expected = oracle::evaluate(spec, &case.sizes, &inputs).map_err(oracle)?;
         let tolerances = tolerance::tolerances_for(spec, &case, &inputs, &expected).map_err(oracle)?;
         let squares = spec.outputs().map(|(id, _)| mean_square(&expected, id)).collect();
-        let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut windows = self.windows.0.lock().unwrap_or_else(PoisonError::into_inner);
         windows.insert(number, Window { case, expected, tolerances });
         Ok(squares)
     }
 
     fn agree(&self, windows: Vec<WindowOutputs>) -> Vec<Result<(), String>> {
-        let known = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.windows.0.lock().unwrap_or_else(PoisonError::into_inner);
         parallel::map(
             threads(),
             &windows,
@@ -214,17 +235,22 @@ fn mean_square(outputs: &Outputs, id: ArgId) -> f64 {
     finite.map(|value| value * value).sum::<f64>() / values.len().max(1) as f64
 }
 
-/// Compares the outputs of one run with the oracle's.
-fn right(spec: &BoundSpec, case: &PreparedCase, outputs: &[ByteBuf]) -> Result<(), Reason> {
+/// Compares the outputs of one run with the oracle's, and remembers what it tells if they are right.
+fn right(
+    spec: &BoundSpec,
+    case: &PreparedCase,
+    outputs: &[ByteBuf],
+    telling: Telling,
+) -> Result<(), Reason> {
     let digest = PreparedCase::digest(outputs);
-    if case.is_known_right(&digest) {
+    if case.known_right(&digest).is_some() {
         return Ok(());
     }
     let ready = case.ready(spec).map_err(|message| broken(message.to_owned()))?;
     let slices: Vec<&[u8]> = outputs.iter().map(AsRef::as_ref).collect();
     compare::compare(spec, &case.case, &ready.expected, &slices, &ready.tolerances)
         .map_err(|mismatch| Reason::Mismatch { sizes: case.label.clone(), message: mismatch.to_string() })?;
-    case.note_right(digest);
+    case.note_right(digest, telling);
     Ok(())
 }
 

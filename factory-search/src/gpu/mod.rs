@@ -35,6 +35,7 @@
 //! every driver still makes then, and a kernel that never ends would take the process with it. Searches call it in
 //! [`crate::worker`] processes, where the oracle is not ([`Judge`]).
 
+mod bench;
 mod check;
 mod clock;
 mod device;
@@ -66,7 +67,7 @@ pub use clock::{final_measurement, race_candidates, time_candidates};
 pub(crate) use clock::{finale_with, race_with};
 pub use device::Gpu;
 pub use figures::{Bound, LagLimits, Noise, Overhead, Rotation};
-pub use judge::{Answer, Judge, LocalJudge, Place, Question, Telling, WindowInputs, WindowOutputs};
+pub use judge::{Answer, Judge, LocalJudge, Place, Question, Telling, WindowInputs, WindowOutputs, Windows};
 pub use memory::Protection;
 pub use packed::{Packed, TensorMapShape};
 pub use secret::draw as secret_seed;

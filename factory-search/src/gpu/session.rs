@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use factory_spec::{BoundSpec, Requirement, SizeValues};
 
+use super::bench::{Bench, Key};
 use super::device::{Gpu, Loaded, ReadyLaunch, Trouble};
 use super::driver::DriverError;
 use super::figures::{
-    Bound, Lag, Noise, Overhead, believed, first_difference, median, pair, survivors, turns, warm_up,
+    Bound, Lag, Noise, believed, first_difference, median, pair, survivors, turns, warm_up,
 };
-use super::graph::{self, Graph};
+use super::graph::Graph;
 use super::helpers::Range;
 use super::judge::Judge;
 use super::kernels::Table;
@@ -18,7 +19,7 @@ use super::nvml::Monitor;
 use super::paired::LEAST_ROUNDS;
 use super::poison::Poison;
 use super::secret::{self, Stream};
-use super::sets::{Kept, Sets, Truth};
+use super::sets::{Kept, Sets};
 use super::stage::bands;
 use super::state::{DeviceState, Watched};
 use super::timing::{CandidateTiming, Energy, Environment, FinalMeasurement, MeasureOptions, Spent, Timing};
@@ -45,7 +46,7 @@ impl Gpu {
     }
 }
 
-/// Buffers, what is right in them, and what windows cost, for one measurement.
+/// One measurement: its bench, its options, and whom it asks.
 pub(super) struct Session<'a> {
     gpu: &'a Gpu,
     spec: &'a BoundSpec,
@@ -54,12 +55,8 @@ pub(super) struct Session<'a> {
     options: &'a MeasureOptions,
     started: Instant,
     seed: u64,
-    sets: Sets,
-    truth: Truth,
-    /// Digests of what is only read.
-    inputs: Vec<u64>,
+    bench: Bench,
     bound: Bound,
-    overhead: Overhead,
     monitor: Result<Monitor, String>,
     random: Stream,
     judge: &'a dyn Judge,
@@ -104,6 +101,8 @@ fn nobody(trouble: impl Into<Trouble>) -> Failure {
 }
 
 impl<'a> Session<'a> {
+    /// A measurement on data of this seed, on the bench of an earlier one if that serves.
+    #[expect(clippy::too_many_arguments, reason = "they are what a measurement consists of")]
     pub(super) fn new(
         gpu: &'a Gpu,
         spec: &'a BoundSpec,
@@ -111,6 +110,7 @@ impl<'a> Session<'a> {
         label: &'a str,
         options: &'a MeasureOptions,
         seed: u64,
+        kept: Option<Bench>,
         Outside { judge, progress }: Outside<'a>,
     ) -> Result<Session<'a>, Failure> {
         let started = Instant::now();
@@ -120,13 +120,18 @@ impl<'a> Session<'a> {
                 format!("{persisting} bytes of L2 are set aside for persisting lines; they must be none");
             return Err(nobody(Reason::Infrastructure { message }));
         }
-        let sets = Sets::new(gpu, spec, sizes, seed, options.window_bytes).map_err(nobody)?;
-        let truth = Truth::new(spec, sizes, &sets, seed, judge).map_err(nobody)?;
-        let inputs = sets.fingerprints(gpu, false).map_err(nobody)?;
-        let overhead = graph::overhead(gpu).map_err(nobody)?;
+        let key = Key::new(spec, sizes, seed, options.window_bytes);
+        let kept = match kept {
+            Some(bench) => bench.serves(gpu, &key).map_err(nobody)?.then_some(bench),
+            None => None,
+        };
+        let bench = match kept {
+            Some(bench) => bench,
+            None => Bench::new(gpu, spec, key, judge).map_err(nobody)?,
+        };
         let monitor = gpu.bus().map_err(|error| error.to_string()).and_then(|bus| Monitor::of(&bus));
         let target = if gpu.capability().0 >= 10 { &Target::B200 } else { &Target::H200 };
-        let bound = Bound::new(spec, sizes, target, sets.rotation.held());
+        let bound = Bound::new(spec, sizes, target, bench.sets.rotation.held());
         let random = Stream(secret::draw());
         let spent = Spent { buffers: started.elapsed().as_secs_f64(), ..Spent::default() };
         Ok(Session {
@@ -137,17 +142,19 @@ impl<'a> Session<'a> {
             options,
             started,
             seed,
-            sets,
-            truth,
-            inputs,
+            bench,
             bound,
-            overhead,
             monitor,
             random,
             judge,
             progress,
             spent,
         })
+    }
+
+    /// What the next one may use, if this one ended well.
+    pub(super) fn into_bench(self) -> Bench {
+        self.bench
     }
 
     fn out_of_time(&self, share: f64) -> bool {
@@ -189,9 +196,9 @@ impl<'a> Session<'a> {
         Ok(Timing {
             candidates: timings,
             noise: None,
-            rotation: self.sets.rotation,
+            rotation: self.bench.sets.rotation,
             bound: self.bound,
-            overhead: self.overhead,
+            overhead: self.bench.overhead,
             environment: self.gpu.environment(),
             race,
             finale: Watched::default(),
@@ -243,9 +250,9 @@ impl<'a> Session<'a> {
         Ok(FinalMeasurement {
             candidates: timings,
             noise,
-            rotation: self.sets.rotation,
+            rotation: self.bench.sets.rotation,
             bound: self.bound,
-            overhead: self.overhead,
+            overhead: self.bench.overhead,
             environment: self.gpu.environment(),
             finale,
             seed: self.seed,
@@ -358,7 +365,7 @@ impl<'a> Session<'a> {
         let scratch_bands = Table::new(gpu, &around)?;
         scratch_bands.poison(gpu)?;
         let mut launches = Vec::new();
-        for set in &self.sets.sets {
+        for set in &self.bench.sets.sets {
             let mut bindings = set.bindings.clone();
             bindings.scratch.extend(addresses.iter().cloned());
             launches.push(loaded.prepare(gpu, spec, &candidate.variant, self.sizes, &bindings)?);
@@ -390,7 +397,7 @@ impl<'a> Session<'a> {
         gpu.scrub()?;
         runner.fingerprints = self.plain(runner, Poison::NotANumber)?;
         let asked = Instant::now();
-        self.truth.check(gpu, spec, self.sizes, &self.sets, self.judge)?;
+        self.compare(&runner.fingerprints)?;
         self.spent.comparing += asked.elapsed().as_secs_f64();
         let found = self.plain(runner, Poison::Large)?;
         let Some(position) = first_difference(&runner.fingerprints, &found) else {
@@ -405,9 +412,9 @@ impl<'a> Session<'a> {
             }
             .into());
         }
-        self.truth.check(gpu, spec, self.sizes, &self.sets, self.judge)?;
+        self.compare(&found)?;
         runner.fingerprints = found;
-        runner.kept = Some(self.sets.keep(gpu, spec)?);
+        runner.kept = Some(self.bench.sets.keep(gpu, spec)?);
         self.plain(runner, Poison::NotANumber)?;
         match self.same(runner) {
             Err(Trouble::Candidate(Reason::TimedOutput { sizes, output })) => {
@@ -419,6 +426,12 @@ impl<'a> Session<'a> {
         self.untouched(runner)
     }
 
+    /// What is in the first set now is right; `fingerprints` are the outputs'.
+    fn compare(&mut self, fingerprints: &[u64]) -> Result<(), Trouble> {
+        let Bench { truth, sets, .. } = &mut self.bench;
+        truth.check(self.gpu, self.spec, self.sizes, sets, fingerprints, self.judge)
+    }
+
     /// Plain launches on every set, over one poison; what the outputs look like. Windows use graphs: both ways must give the
     /// same.
     fn plain(&mut self, runner: &Runner, poison: Poison) -> Result<Vec<u64>, Trouble> {
@@ -427,7 +440,7 @@ impl<'a> Session<'a> {
             launch.queue(self.gpu)?;
         }
         self.gpu.wait()?;
-        Ok(self.sets.fingerprints(self.gpu, true)?)
+        Ok(self.bench.sets.fingerprints(self.gpu, true)?)
     }
 
     /// Inputs and bands are as they were.
@@ -435,14 +448,14 @@ impl<'a> Session<'a> {
         let (gpu, spec) = (self.gpu, self.spec);
         let names =
             || spec.args.iter().filter(|arg| !arg.scalar && !arg.role.writes()).map(|arg| arg.name.as_str());
-        if let Some(position) = first_difference(&self.inputs, &self.sets.fingerprints(gpu, false)?) {
+        if let Some(position) = first_difference(&self.bench.inputs, &self.bench.sets.fingerprints(gpu, false)?) {
             let count = names().count().max(1);
             let input = names().nth(position % count).unwrap_or_default().to_owned();
             return Err(Reason::InputChanged { sizes: self.label.to_owned(), input }.into());
         }
-        if let Some(buffer) = self.sets.strays(gpu)? {
+        if let Some(buffer) = self.bench.sets.strays(gpu)? {
             // The next candidate must not answer for it.
-            self.sets.mend(gpu)?;
+            self.bench.sets.mend(gpu)?;
             return Err(Reason::GuardBand { sizes: self.label.to_owned(), buffer }.into());
         }
         if runner.scratch_bands.strays(gpu)?.iter().any(|count| *count != 0) {
@@ -457,7 +470,7 @@ impl<'a> Session<'a> {
             let word = poison.word(factory_spec::DType::F32, self.random.next());
             self.gpu.poison_range(*address, *bytes, word)?;
         }
-        self.sets.poison(self.gpu, self.spec, poison, &mut self.random)
+        self.bench.sets.poison(self.gpu, self.spec, poison, &mut self.random)
     }
 
     /// One window of each.
@@ -494,19 +507,19 @@ impl<'a> Session<'a> {
             let (sizes, window) = (self.label.to_owned(), window.seconds);
             return Err(Reason::OutlivesWindow { sizes, seconds, window }.into());
         }
-        Ok(self.overhead.share(window.seconds, self.sets.rotation.sets))
+        Ok(self.bench.overhead.share(window.seconds, self.bench.sets.rotation.sets))
     }
 
     /// Every output is what the checked launch left, or as near to it as the spec lets runs be.
     fn same(&self, runner: &Runner) -> Result<(), Trouble> {
-        let found = self.sets.fingerprints(self.gpu, true)?;
+        let found = self.bench.sets.fingerprints(self.gpu, true)?;
         let Some(first) = first_difference(&runner.fingerprints, &found) else { return Ok(()) };
         let position = match &runner.kept {
             None => Some(first),
             Some(kept) => {
                 let differing: Vec<bool> =
                     runner.fingerprints.iter().zip(&found).map(|(a, b)| a != b).collect();
-                Sets::strayed(self.gpu, self.spec, kept, &self.truth, &differing)?
+                Sets::strayed(self.gpu, self.spec, kept, &self.bench.truth, &differing)?
             }
         };
         let Some(position) = position else { return Ok(()) };
@@ -580,7 +593,7 @@ impl<'a> Session<'a> {
             self.same(runner)?;
         }
         let (Some((since, from)), Some((until, to))) = (first, last) else { return Ok(None) };
-        let executions = counted * self.sets.rotation.sets as u64;
+        let executions = counted * self.bench.sets.rotation.sets as u64;
         let (joules, seconds) = (to - from, until.duration_since(since).as_secs_f64());
         if executions == 0 || seconds <= 0.0 {
             return Ok(None);

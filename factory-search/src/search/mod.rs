@@ -146,14 +146,13 @@ pub fn search_by(
             .and_then(|capability| arches.iter().copied().filter(|arch| arch.runs_on(capability)).max()),
         device: measurer.as_ref().ok().map(|measurer| measurer.name().to_owned()),
     };
-    let strategies = run.device.as_deref().map_or_else(Vec::new, |device| run.strategies(device, observer));
-    let screen = Screen::new(spec, &cases, options.seed, prover);
+    let screen = Screen::new(spec, &cases, options.seed, run.measured.is_some(), prover);
     let fallbacks = run.fallbacks(&screen)?;
-    let (mut pool, reserves) = run.screen_all(&screen, &strategies, observer);
+    let (mut pool, reserves) = run.screen_all(&screen, observer);
     run.prove_best(&screen, &mut pool, observer);
     let mut learned = None;
     if let Ok(measurer) = &mut measurer {
-        learned = Some(run.rounds(&mut **measurer, &screen, &mut pool, strategies, reserves, observer));
+        learned = Some(run.rounds(&mut **measurer, &screen, &mut pool, reserves, observer));
         run.hold_out(&mut **measurer, &mut pool, observer);
     }
     let winners = run.winners(&pool, observer);

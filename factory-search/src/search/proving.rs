@@ -85,6 +85,7 @@ impl Run<'_> {
             .collect();
         self.assemble(screen, pool, &chosen);
         let shared: &[Entry] = pool;
+        let threads = self.threads_of_each(groups.len());
         let outcomes = parallel::map(
             self.threads.max(self.provers),
             groups,
@@ -96,7 +97,9 @@ impl Run<'_> {
                     .partition(|&index| shared[index].record.registers.is_some());
                 for index in assembled.into_iter().chain(rest) {
                     let Some(candidate) = &shared[index].candidate else { continue };
-                    let outcome = screen.read(candidate).and_then(|module| screen.full(candidate, &module));
+                    let outcome = screen
+                        .read(candidate)
+                        .and_then(|module| screen.full(candidate, &module, threads));
                     let passed = outcome.is_ok();
                     outcomes.push((index, outcome));
                     if passed {
@@ -122,17 +125,25 @@ impl Run<'_> {
         let left: Vec<usize> =
             these.iter().copied().filter(|&index| pool[index].record.rejection.is_none()).collect();
         let shared: &[Entry] = pool;
+        let threads = self.threads_of_each(left.len());
         let outcomes = parallel::map(
             self.threads.max(self.provers),
             &left,
             |_, &index| {
                 let candidate = shared[index].candidate.as_ref()?;
-                let outcome = screen.read(candidate).and_then(|module| screen.full(candidate, &module));
+                let outcome = screen
+                        .read(candidate)
+                        .and_then(|module| screen.full(candidate, &module, threads));
                 Some((index, outcome))
             },
             |_, _| (),
         );
         self.note_proofs(pool, outcomes.into_iter().flatten(), observer);
+    }
+
+    /// Threads for each of so many proofs that are made side by side.
+    fn threads_of_each(&self, proofs: usize) -> usize {
+        (self.threads / proofs.max(1)).max(1)
     }
 
     fn note_proofs(

@@ -11,10 +11,11 @@ use crate::candidate::Candidate;
 use crate::found::{Learned, Time, TimeBasis};
 use crate::gpu::{MeasureOptions, Timing};
 use crate::launch;
-use crate::learn::{Experience, Outcome, Random, Strategy, Task};
+use crate::learn::{Experience, Outcome, Random, Strategy};
 use crate::measurer::Measurer;
 use crate::model::{Target, compulsory_bytes};
 use crate::observer::{Event, Observer, Phase};
+use crate::priority;
 use crate::screen::Screen;
 use crate::verdict::{Gate, Reason, Rejection, Verdict};
 
@@ -28,8 +29,6 @@ const CHOICE: usize = 2;
 const CALLS: usize = 12;
 /// The least number of candidates of each size that are timed, as far as there are so many and nothing ends the search.
 const LEAST: usize = 24;
-/// Of so many candidates that the budget allows, one is timed.
-const TIMED_SHARE: usize = 1;
 /// A gain that is not worth a further round.
 const GAIN: f64 = 0.002;
 /// So many candidates without such a gain, and none expected, end the rounds. A model that was fitted on the first few is
@@ -44,21 +43,40 @@ const BRIEF: usize = 512 << 20;
 const FINALISTS: usize = 4;
 
 impl<'a> Run<'a> {
-    /// A strategy for each entry of `better.over`, with everything that memory knows.
-    pub(super) fn strategies(&self, device: &str, observer: &mut dyn Observer) -> Vec<Strategy> {
-        let memory = match self.memory.map(|memory| memory.experiences(device)) {
+    /// A strategy for an entry of `better.over` with everything that memory knows, what this search found out about the entries
+    /// before included, and the first candidates that it wants. `first` is how many were looked at before.
+    fn begin(&self, over: usize, screen: &Screen<'_>, reserve: &mut Reserve<'a>, first: usize) -> Begun {
+        let memory = self.memory.zip(self.device.as_deref());
+        let (experiences, trouble) = match memory.map(|(memory, device)| memory.experiences(device)) {
+            None => (Vec::new(), None),
+            Some(Ok(experiences)) => (experiences, None),
+            Some(Err(message)) => (Vec::new(), Some(message)),
+        };
+        let seed = self.options.seed ^ (over as u64) << 32;
+        let mut strategy = Strategy::new(self.tasks[over].clone(), &experiences, seed);
+        reserve.prefer(&strategy);
+        let (_, at_once) = self.sizes_of_rounds();
+        let screened = match self.supply(over, screen, reserve) {
+            Some(mut supply) => supply.prepare(&mut strategy, &[], &[], CHOICE * at_once, first),
             None => Vec::new(),
-            Some(Ok(experiences)) => experiences,
-            Some(Err(message)) => {
-                let message = format!("the memory of earlier searches cannot be read: {message}");
-                observer.event(&Event::Note { message: &message });
-                Vec::new()
-            }
         };
-        let strategy = |(over, task): (usize, &Task)| {
-            Strategy::new(task.clone(), &memory, self.options.seed ^ (over as u64) << 32)
-        };
-        self.tasks.iter().enumerate().map(strategy).collect()
+        Begun { strategy, screened, trouble }
+    }
+
+    fn supply<'s>(
+        &'s self,
+        over: usize,
+        screen: &'s Screen<'s>,
+        reserve: &'s mut Reserve<'a>,
+    ) -> Option<Supply<'s, 'a>> {
+        let random = Random::new(self.options.seed ^ 0x00c0_ffee ^ (over as u64) << 32);
+        Some(Supply { run: self, arch: self.measured?, over, screen, reserve, random })
+    }
+
+    /// How many candidates are timed for each entry of `better.over` at most, and how many of them side by side.
+    fn sizes_of_rounds(&self) -> (usize, usize) {
+        let most = LEAST.max(self.options.budget.candidates / self.over.len().max(1));
+        (most, (most / CALLS).clamp(BATCH, MOST_AT_ONCE))
     }
 
     /// What memory says of a candidate for an entry of `better.over`.
@@ -107,16 +125,35 @@ impl<'a> Run<'a> {
         measurer: &mut dyn Measurer,
         screen: &Screen<'_>,
         pool: &mut Vec<Entry>,
-        mut strategies: Vec<Strategy>,
         mut reserves: Vec<Reserve<'a>>,
         observer: &mut dyn Observer,
     ) -> Learned {
         observer.event(&Event::Phase { phase: Phase::Measure, total: self.over.len() });
         let mut learned = Learned::default();
-        let mut failed = None;
-        for (over, (strategy, reserve)) in strategies.iter_mut().zip(&mut reserves).enumerate() {
+        let (mut failed, mut unread) = (None, None);
+        let mut reserves = reserves.iter_mut();
+        let mut reserve = reserves.next();
+        let mut begun = reserve.as_deref_mut().map(|reserve| self.begin(0, screen, reserve, pool.len()));
+        for over in 0..self.over.len() {
+            let (Some(here), Some(Begun { mut strategy, screened, trouble })) = (reserve, begun) else { break };
+            unread = unread.or(trouble);
+            let strategy = &mut strategy;
             let mut one = One { run: self, over, screen, pool: &mut *pool, strategy, places: Vec::new() };
-            one.rounds(measurer, reserve, &mut failed, observer);
+            let until = self.share_of_time(over);
+            one.rounds(measurer, here, screened, until, &mut failed, observer);
+            reserve = reserves.next();
+            let (next, first) = (reserve.as_deref_mut(), one.pool.len());
+            // While the finalists are proved and measured again, the cores begin with the next entry.
+            begun = std::thread::scope(|scope| {
+                let aside = next.map(|next| {
+                    scope.spawn(move || {
+                        priority::give_way();
+                        self.begin(over + 1, screen, next, first)
+                    })
+                });
+                one.finals(measurer, until, &mut failed, observer);
+                aside.map(|aside| aside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            });
             let contribution = one.strategy.contribution();
             learned.experiences = learned.experiences.max(contribution.experiences);
             learned.tasks = learned.tasks.max(contribution.tasks);
@@ -125,6 +162,10 @@ impl<'a> Run<'a> {
         for entry in pool.iter().filter(|entry| self.is_timed(entry)) {
             learned.remembered += usize::from(entry.remembered);
             learned.timed += usize::from(entry.record.measured.is_some() && !entry.remembered);
+        }
+        if let Some(message) = unread {
+            let message = format!("the memory of earlier searches cannot be read: {message}");
+            observer.event(&Event::Note { message: &message });
         }
         if let Some(message) = failed {
             let message = format!("what was found out could not be kept for the next search: {message}");
@@ -156,6 +197,14 @@ impl<'a> Run<'a> {
     }
 }
 
+/// With what the rounds of an entry of `better.over` begin.
+struct Begun {
+    strategy: Strategy,
+    screened: Vec<Option<Entry>>,
+    /// Why memory could not be read.
+    trouble: Option<String>,
+}
+
 /// The rounds of one entry of `better.over`.
 struct One<'a, 'b> {
     run: &'b Run<'a>,
@@ -172,23 +221,21 @@ impl<'a> One<'a, '_> {
         &self.run.over[self.over]
     }
 
+    /// Times candidates, those that were `screened` first; until when, in seconds of the search.
     fn rounds(
         &mut self,
         measurer: &mut dyn Measurer,
         reserve: &mut Reserve<'a>,
+        screened: Vec<Option<Entry>>,
+        until: Option<f64>,
         failed: &mut Option<String>,
         observer: &mut dyn Observer,
     ) {
-        let Some(arch) = self.run.measured else { return };
-        let floor = compulsory_bytes(self.run.spec, self.sizes()) / Target::of(arch).memory_bandwidth * FLOOR;
-        let share = self.run.options.budget.candidates / self.run.over.len().max(1);
-        let most = LEAST.max(share / TIMED_SHARE);
-        let until = self.run.share_of_time(self.over);
-        let random = Random::new(self.run.options.seed ^ 0x00c0_ffee ^ (self.over as u64) << 32);
         let (run, over, screen) = (self.run, self.over, self.screen);
-        let mut supply = Supply { run, arch, over, screen, reserve, random };
-        let at_once = (most / CALLS).clamp(BATCH, MOST_AT_ONCE);
-        let screened = supply.prepare(self.strategy, self.pool, &self.places, CHOICE * at_once);
+        let Some(arch) = run.measured else { return };
+        let floor = compulsory_bytes(run.spec, self.sizes()) / Target::of(arch).memory_bandwidth * FLOOR;
+        let (most, at_once) = run.sizes_of_rounds();
+        let Some(mut supply) = run.supply(over, screen, reserve) else { return };
         self.welcome(screened, failed, observer);
         let mut timed = 0;
         // The best so far, and how many had been timed then.
@@ -196,7 +243,8 @@ impl<'a> One<'a, '_> {
         while timed < most && !self.run.is_past(until) {
             let batch: Vec<usize> = self.strategy.next(at_once.min(most - timed));
             if batch.is_empty() {
-                let screened = supply.prepare(self.strategy, self.pool, &self.places, at_once);
+                let first = self.pool.len();
+                let screened = supply.prepare(self.strategy, self.pool, &self.places, at_once, first);
                 if screened.is_empty() {
                     break;
                 }
@@ -214,7 +262,10 @@ impl<'a> One<'a, '_> {
             let (timing, screened) = std::thread::scope(|scope| {
                 let One { pool, places, strategy, .. } = &mut *self;
                 let (pool, places, supply) = (pool.as_slice(), places.as_slice(), &mut supply);
-                let aside = scope.spawn(move || supply.prepare(strategy, pool, places, at_once));
+                let aside = scope.spawn(move || {
+                    priority::give_way();
+                    supply.prepare(strategy, pool, places, at_once, pool.len())
+                });
                 let timing = run.ask(over, screen, pool, measurer, &these, &options);
                 (timing, aside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             });
@@ -239,13 +290,6 @@ impl<'a> One<'a, '_> {
         }
         for &position in self.strategy.seeded() {
             self.pool[self.places[position]].seeded = true;
-        }
-        self.finals(measurer, until, failed, observer);
-        let best = winner(self.pool, &ranked(self.pool, arch, self.over));
-        let best = best.filter(|&index| self.pool[index].record.measured.is_some());
-        if let Some(index) = best {
-            let entry = &self.pool[index];
-            observer.event(&Event::Best { record: &entry.record, seconds: entry.seconds(), measured: true });
         }
     }
 
@@ -426,6 +470,11 @@ impl<'a> One<'a, '_> {
         }
         for &index in finalists.iter().filter(|&&index| self.pool[index].record.rejection.is_some()) {
             self.run.remember(&self.pool[index], true, failed);
+        }
+        let best = self.run.measured.and_then(|arch| winner(self.pool, &ranked(self.pool, arch, self.over)));
+        if let Some(index) = best.filter(|&index| self.pool[index].record.measured.is_some()) {
+            let entry = &self.pool[index];
+            observer.event(&Event::Best { record: &entry.record, seconds: entry.seconds(), measured: true });
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::candidate::{Candidate, Tunables};
 use crate::found::{CandidateRecord, Time, TimeBasis};
 use crate::gates;
 use crate::launch;
-use crate::learn::{Outcome, Random, Strategy, View, nearest};
+use crate::learn::{Outcome, Random, View};
 use crate::observer::{Event, Observer, Phase};
 use crate::parallel;
 use crate::proposer::Proposal;
@@ -32,12 +32,10 @@ pub(super) struct Work<'a> {
 
 impl<'a> Run<'a> {
     /// Lists configurations and runs the cheap gates on each that is chosen. Those of a target that is measured come out of
-    /// the reserves while others are timed: one half is chosen now and what `strategies` want, the other half when something is
-    /// known.
+    /// the reserves while others are timed: one half is chosen now, the other half when something is known.
     pub(super) fn screen_all(
         &self,
         screen: &Screen<'_>,
-        strategies: &[Strategy],
         observer: &mut dyn Observer,
     ) -> (Vec<Entry>, Vec<Reserve<'a>>) {
         observer.event(&Event::Phase { phase: Phase::Enumerate, total: self.arches.len() * self.over.len() });
@@ -54,11 +52,7 @@ impl<'a> Run<'a> {
                 let considered = share.min(configurations);
                 let seed = self.options.seed ^ over as u64;
                 if self.measured == Some(arch) {
-                    let mut first = match strategies.get(over) {
-                        Some(strategy) => wanted(&proposals, strategy, considered),
-                        None => Vec::new(),
-                    };
-                    first.extend(choose(configurations, share.div_ceil(2), seed));
+                    let first = choose(configurations, share.div_ceil(2), seed);
                     reserves.push(Reserve::new(proposals, first, considered));
                     later += considered;
                 } else {
@@ -240,22 +234,6 @@ impl<'a> Run<'a> {
         }
         Ok(candidate)
     }
-}
-
-/// Positions of the proposals that are nearest to what a strategy wants to try first.
-fn wanted(proposals: &[Proposal<'_>], strategy: &Strategy, most: usize) -> Vec<usize> {
-    let told: Vec<(usize, &Tunables)> = proposals
-        .iter()
-        .enumerate()
-        .filter_map(|(position, proposal)| Some((position, proposal.tunables()?)))
-        .collect();
-    let mut found = Vec::new();
-    for wanted in strategy.wanted().take(most) {
-        if let Some(position) = nearest(wanted, told.iter().copied()).filter(|at| !found.contains(at)) {
-            found.push(position);
-        }
-    }
-    found
 }
 
 /// Which of `proposals` are looked at, at most `count`, and in which order: a quarter as they come, because a proposer puts the

@@ -8,7 +8,7 @@ use super::Run;
 use super::entry::Entry;
 use super::screening::Work;
 use crate::candidate::Tunables;
-use crate::learn::{Random, Strategy, offspring};
+use crate::learn::{Random, Strategy, nearest, offspring};
 use crate::proposer::Proposal;
 use crate::screen::Screen;
 
@@ -25,6 +25,18 @@ impl<'a> Reserve<'a> {
     /// Of these proposals `left` may be looked at, those of `first` whatever becomes known.
     pub(super) fn new(proposals: Vec<Proposal<'a>>, first: Vec<usize>, left: usize) -> Reserve<'a> {
         Reserve { proposals: proposals.into_iter().enumerate().collect(), first: first.into(), left }
+    }
+
+    /// Those that are nearest to what a strategy wants to try are looked at first.
+    pub(super) fn prefer(&mut self, strategy: &Strategy) {
+        let told = self.tunables();
+        let mut wanted: Vec<usize> = Vec::new();
+        for tunables in strategy.wanted().take(self.left) {
+            let at = nearest(tunables, told.iter().map(|(&position, &tunables)| (position, tunables)));
+            wanted.extend(at.filter(|at| !wanted.contains(at)));
+        }
+        self.first.retain(|position| !wanted.contains(position));
+        wanted.into_iter().rev().for_each(|position| self.first.push_front(position));
     }
 
     /// Takes out at most so many of those that are looked at whatever becomes known.
@@ -67,13 +79,14 @@ pub(super) struct Supply<'s, 'a> {
 
 impl<'a> Supply<'_, 'a> {
     /// Chooses at most so many and runs the cheap gates on each; `None` for one that there was no time for. `places` are the
-    /// positions in the pool of the strategy's candidates.
+    /// positions in the pool of the strategy's candidates, and `first` is how many were looked at before.
     pub(super) fn prepare(
         &mut self,
         strategy: &mut Strategy,
         pool: &[Entry],
         places: &[usize],
         count: usize,
+        first: usize,
     ) -> Vec<Option<Entry>> {
         if self.run.out_of_time() {
             return Vec::new();
@@ -82,7 +95,7 @@ impl<'a> Supply<'_, 'a> {
         let proposals = self.choose(strategy, pool, places, count);
         let work: Vec<Work<'a>> =
             proposals.into_iter().map(|proposal| Work { arch, over, proposal }).collect();
-        self.run.screen_aside(self.screen, &work, pool.len())
+        self.run.screen_aside(self.screen, &work, first)
     }
 
     /// One half are those that were chosen in advance, one quarter what the times that are known promise, one quarter comes

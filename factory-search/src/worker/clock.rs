@@ -1,6 +1,6 @@
 //! The clock of several workers: one of them measures.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use factory_spec::{BoundSpec, SizeValues};
 
@@ -39,7 +39,7 @@ impl Workers {
             if alive.is_empty() {
                 return Ok(Outcome { measured: None, refused });
             }
-            let judge = LocalJudge::new(spec, None);
+            let judge = LocalJudge::that_knows(spec, Arc::clone(&slot.windows));
             let shipped = alive.iter().map(|&index| ShippedCandidate::from(candidates[index])).collect();
             let measure = Measure { sizes: sizes.0.clone(), options, candidates: shipped };
             let place = |at: Option<usize>| at.and_then(|at| alive.get(at).copied());

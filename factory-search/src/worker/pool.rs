@@ -1,6 +1,7 @@
 //! Several workers that share one search.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use factory_spec::{BoundSpec, SizeValues};
 
@@ -10,7 +11,7 @@ use super::process::{Lost, Worker, WorkerLimits};
 use super::protocol::{Device, Reply, Request};
 use crate::candidate::Candidate;
 use crate::cases::Cases;
-use crate::gpu::{CandidateTiming, DeviceReport, Judge, LocalJudge, MeasureOptions, Timing};
+use crate::gpu::{CandidateTiming, DeviceReport, Judge, LocalJudge, MeasureOptions, Timing, Windows};
 use crate::measurer::Measurer;
 use crate::parallel;
 use crate::verdict::{Gate, Reason, Rejection, Verdict};
@@ -48,7 +49,13 @@ pub struct Workers {
     /// Which of them measures.
     pub(super) clock: usize,
     failed: Vec<String>,
+    /// What passed the device gate: the cases, the candidate, and whether it was machine code.
+    passed: Mutex<BTreeSet<Passed>>,
 }
+
+/// A search asks about the same candidate for several sizes, and the gate does not depend on them. What the driver's own
+/// compiler makes of its text is not the machine code that ran in a round.
+type Passed = ([u8; 32], [u8; 32], bool);
 
 /// Who can be asked.
 struct Idle {
@@ -64,6 +71,8 @@ struct Idle {
 pub(super) struct Slot {
     launcher: Launcher,
     pub(super) worker: Option<Worker>,
+    /// What was evaluated for it, as long as it lives.
+    pub(super) windows: Arc<Windows>,
     /// Which GPU it has: the host and the place on its bus.
     pub(super) place: (String, Option<String>),
     /// What its candidates run on, in words.
@@ -111,14 +120,20 @@ impl Workers {
                 continue;
             }
             device.get_or_insert_with(|| worker.about.device.clone());
-            slots.push(Slot { launcher: launcher.clone(), worker: Some(worker), place, kind: kind_of_it });
+            slots.push(Slot {
+                launcher: launcher.clone(),
+                worker: Some(worker),
+                windows: Arc::default(),
+                place,
+                kind: kind_of_it,
+            });
         }
         let none = || failed.first().cloned().unwrap_or_else(|| "no worker was asked for".to_owned());
         let device = device.ok_or_else(none)?;
         let (free, alive, trouble) = ((0..slots.len()).collect(), slots.len(), String::new());
         let idle = Mutex::new(Idle { free, alive, trouble });
         let slots = slots.into_iter().map(Mutex::new).collect();
-        Ok(Workers { limits, slots, idle, returned: Condvar::new(), device, clock: 0, failed })
+        Ok(Workers { limits, slots, idle, returned: Condvar::new(), device, clock: 0, failed, passed: Mutex::default() })
     }
 
     /// Why some workers did not start.
@@ -166,6 +181,10 @@ impl Workers {
         let idle = self.idle.get_mut().unwrap_or_else(PoisonError::into_inner);
         idle.free = (0..self.slots.len()).collect();
         idle.alive = self.slots.len();
+    }
+
+    fn passed(&self) -> MutexGuard<'_, BTreeSet<Passed>> {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks whichever worker is free. One that cannot be started is left out from then on, and another one asked.
@@ -291,6 +310,7 @@ impl Slot {
 
     pub(super) fn end(&mut self) {
         self.worker = None;
+        self.windows = Arc::default();
     }
 }
 
@@ -375,9 +395,18 @@ impl Measurer for Workers {
         self.revive();
         let started = std::time::Instant::now();
         let patience = Patience::new(options.seconds);
+        let of = cases.recipe().digest(spec);
         let check = |_, candidate: &&Candidate| {
+            let key = (of, candidate.digest(), candidate.image.is_some());
+            if self.passed().contains(&key) {
+                return Ok(());
+            }
             let check = || Workers::check(self, Gate::Device, spec, cases, candidate).map(|_| ());
-            patience.with(Gate::Device, check)
+            let outcome = patience.with(Gate::Device, check);
+            if outcome.is_ok() {
+                self.passed().insert(key);
+            }
+            outcome
         };
         let checked = parallel::map(self.count(), candidates, check, |_, _| ());
         let checking = started.elapsed().as_secs_f64();

@@ -12,7 +12,7 @@ use crate::candidate::Candidate;
 use crate::cases::{Cases, PreparedCase, Recipe};
 use crate::gates::machine::MachineGate;
 use crate::gates::{self, Subject};
-use crate::gpu::{self, Answer, Gpu, Judge, Outside, Question, Telling, WindowInputs, WindowOutputs};
+use crate::gpu::{self, Answer, Gpu, Judge, Outside, Question, WindowInputs, WindowOutputs};
 use crate::verdict::{Reason, Rejection, Verdict};
 
 /// Sets of cases that are kept: those of the search and those that were held out.
@@ -218,7 +218,7 @@ fn prove(spec: &BoundSpec, cases: &Cases, seed: u64, candidate: &Candidate) -> R
     let module = gates::parse::parse(spec, &subject)?;
     gates::policy::policy(&module)?;
     let gate = MachineGate::new(spec, subject, &module, seed)?;
-    gate.run_all(cases, &cases.served(spec, &candidate.variant))
+    gate.run_all(cases, &cases.served(spec, &candidate.variant), 1)
 }
 
 fn timed<T>(
@@ -254,8 +254,12 @@ impl Remote<'_> {
     /// The case of a question about outputs that were found right before, in this process.
     fn case_of(&self, question: &Question) -> Option<(&PreparedCase, [u8; 32])> {
         let Question::Right { place, outputs } = question else { return None };
-        // Whether a step shows anything is for the search to say.
-        let case = self.of.filter(|_| place.step.is_none())?.1.all().get(place.case)?;
+        let (spec, cases) = self.of?;
+        let case = cases.all().get(place.case)?;
+        let case = match place.step {
+            None => case,
+            Some(number) => &case.steps(spec).get(number)?.case,
+        };
         Some((case, PreparedCase::digest(outputs)))
     }
 }
@@ -273,14 +277,12 @@ impl Judge for Remote<'_> {
         let mut cases = Vec::new();
         for question in questions {
             let case = self.case_of(&question);
-            match case {
-                // Candidates that add in the same order leave the same bits: they are judged, and travel, once.
-                Some((case, digest)) if case.is_known_right(&digest) => answers.push(Some(Ok(Telling(true)))),
-                case => {
-                    answers.push(None);
-                    unknown.push(question);
-                    cases.push(case);
-                }
+            // Candidates that add in the same order leave the same bits: they are judged, and travel, once.
+            let known = case.as_ref().and_then(|(case, digest)| case.known_right(digest));
+            answers.push(known.map(Ok));
+            if known.is_none() {
+                unknown.push(question);
+                cases.push(case);
             }
         }
         if unknown.is_empty() {
@@ -293,8 +295,8 @@ impl Judge for Remote<'_> {
             _ => out_of_turn(),
         };
         for (case, answer) in cases.into_iter().zip(&told) {
-            if let (Some((case, digest)), Ok(_)) = (case, answer) {
-                case.note_right(digest);
+            if let (Some((case, digest)), Ok(telling)) = (case, answer) {
+                case.note_right(digest, *telling);
             }
         }
         let mut told = told.into_iter();
@@ -307,6 +309,11 @@ impl Judge for Remote<'_> {
             Ok(Request::Opened(opened)) => opened,
             _ => out_of_turn(),
         }
+    }
+
+    /// The search keeps windows as long as it has this process.
+    fn remembers(&self) -> bool {
+        true
     }
 
     fn agree(&self, windows: Vec<WindowOutputs>) -> Vec<Result<(), String>> {

@@ -143,7 +143,7 @@ fn judge(spec: &BoundSpec, candidate: &Candidate) -> Result<u32, Rejection> {
     gates::policy::policy(&module)?;
     let cases = Cases::draw(spec, 7, &spec.better.over);
     let gate = MachineGate::new(spec, subject, &module, 7)?;
-    gate.run_all(&cases, &cases.served(spec, &candidate.variant))
+    gate.run_all(&cases, &cases.served(spec, &candidate.variant), 1)
 }
 
 fn passes(spec: &BoundSpec, candidate: &Candidate) {
