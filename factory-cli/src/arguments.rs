@@ -120,7 +120,7 @@ pub(crate) struct Tune {
     /// Run each of the best on end for this many seconds and read its energy from the GPU's counter
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2", value_parser = energy_seconds)]
     pub(crate) energy: Option<f64>,
-    /// Worker processes with a GPU; as many as the cores can keep busy when left out. Candidates never run in this process
+    /// Worker processes with a GPU; one when left out, since those that share a GPU wait for each other. Candidates never run in this process
     #[arg(long, value_name = "COUNT")]
     pub(crate) workers: Option<usize>,
     /// Worker processes with the PTX machine, for more cores than this machine has

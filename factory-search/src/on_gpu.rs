@@ -21,7 +21,7 @@ pub fn verify_on_gpu(
 ) -> Result<Verified, Rejection> {
     let infrastructure = |message: String| Rejection::new(Gate::Device, Reason::Infrastructure { message });
     let workers = WorkerOptions { gpus: 1, ..WorkerOptions::default() };
-    let mut gpu = start::gpu(ordinal, &workers, 1, &mut |_| ()).map_err(infrastructure)?;
+    let mut gpu = start::gpu(ordinal, &workers, &mut |_| ()).map_err(infrastructure)?;
     let (major, minor) = gpu.capability();
     let target = sealed.plan.target_for((major, minor)).ok_or_else(|| {
         infrastructure(format!(

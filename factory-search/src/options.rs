@@ -58,7 +58,7 @@ pub enum GpuPolicy {
 /// How many workers there are, and how they are started; see [`crate::worker`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerOptions {
-    /// Workers with a GPU; 0: as many as this machine's cores can keep busy.
+    /// Workers with a GPU; 0: one.
     pub gpus: usize,
     /// Workers with the PTX machine, which prove the best candidates instead of this process's threads; 0: these threads. What
     /// a worker cannot do these threads do after all.

@@ -6,9 +6,6 @@ use crate::measurer::Measurer;
 use crate::options::WorkerOptions;
 use crate::worker::{DeviceKind, Launcher, Workers};
 
-/// Workers for one GPU of this machine, at most. More would wait for each other.
-const MOST: usize = 8;
-
 /// The GPU of this number: in worker processes where a program can be started as one, else in this process. What a user
 /// should know is said.
 ///
@@ -17,7 +14,6 @@ const MOST: usize = 8;
 pub(crate) fn gpu(
     ordinal: usize,
     options: &WorkerOptions,
-    threads: usize,
     say: &mut dyn FnMut(&str),
 ) -> Result<Box<dyn Measurer>, String> {
     let here = options.launcher.is_empty();
@@ -25,7 +21,7 @@ pub(crate) fn gpu(
         // A machine without a driver needs no process to find that out.
         Gpu::has_driver()?;
     }
-    let Some(launchers) = launchers(options, DeviceKind::Gpu(ordinal), count(options, threads)) else {
+    let Some(launchers) = launchers(options, DeviceKind::Gpu(ordinal), count(options)) else {
         if !here {
             return Err("a launcher was given, and this program cannot be started as a worker".to_owned());
         }
@@ -68,13 +64,10 @@ fn started(
     Ok(workers)
 }
 
-/// Loading a candidate keeps one core busy and the GPU hardly: several do that at once.
-fn count(options: &WorkerOptions, threads: usize) -> usize {
-    match options.gpus {
-        0 if options.launcher.is_empty() => (threads / 3).clamp(1, MOST),
-        0 => 1,
-        count => count,
-    }
+/// One for each GPU, unless more are asked for: processes that share a GPU get it in turns of milliseconds, and checks are short.
+/// On an H100 one worker needed 25 ms for a candidate, and two to eight together 30 to 40.
+fn count(options: &WorkerOptions) -> usize {
+    options.gpus.max(1)
 }
 
 fn launchers(options: &WorkerOptions, device: DeviceKind, count: usize) -> Option<Vec<Launcher>> {

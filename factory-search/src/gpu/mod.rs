@@ -40,6 +40,7 @@ mod check;
 mod clock;
 mod device;
 mod driver;
+mod familiar;
 mod figures;
 mod graph;
 mod helpers;

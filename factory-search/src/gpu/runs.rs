@@ -1,10 +1,13 @@
 //! Runs of the device gate: queued one behind the other, awaited together, read back together.
 
+use std::collections::BTreeMap;
+
 use factory_spec::{ArgId, BoundSpec, Variant};
 
 use super::device::{Gpu, Loaded, Trouble};
+use super::familiar::{Familiar, Fingerprint, Known};
 use super::helpers::{self, ENTRY_BYTES, Range};
-use super::memory::Placement;
+use super::memory::{Pinned, Placement};
 use super::poison::Poison;
 use super::secret::Stream;
 use super::stage::{CaseInputs, Stage, bands};
@@ -38,8 +41,12 @@ pub(super) enum Before {
 
 /// What an execution left.
 pub(super) struct Ran {
-    /// Bytes of each output.
+    /// Bytes of each output; none where they are known.
     pub(super) outputs: Vec<Vec<u8>>,
+    /// What the device says of them.
+    pub(super) fingerprint: Fingerprint,
+    /// What is known of them, where they and all others of the same case were found right before and are the same.
+    pub(super) known: Option<Known>,
     /// Where each output was, and the word that it was poisoned with; `None` for what is read too.
     pub(super) poisons: Vec<(u64, Option<u32>)>,
 }
@@ -47,9 +54,12 @@ pub(super) struct Ran {
 /// An execution that is queued.
 struct Queued {
     label: String,
+    /// The case, for [`super::familiar`].
+    case: String,
     /// Position of its counters among the results: one that is never 0 once the run is over, then one for each band, one
-    /// for each input.
+    /// for each input, one for each output.
     counters: usize,
+    starts: Vec<u8>,
     bands: Vec<String>,
     inputs: Vec<(String, u64)>,
     /// Position and bytes of each output among the results.
@@ -79,6 +89,25 @@ struct Prepared {
     poisons: Vec<(u64, Option<u32>)>,
     before: Before,
     label: String,
+    case: String,
+}
+
+impl Prepared {
+    /// Words that say what came of it.
+    fn counters(&self) -> usize {
+        1 + self.bands.len() + self.inputs.len() + self.outputs.len()
+    }
+
+    /// What digests are taken of: inputs, then outputs.
+    fn digested(&self) -> impl Iterator<Item = Range> {
+        let inputs = self.inputs.iter().map(|(_, _, range)| *range);
+        inputs.chain(self.outputs.iter().map(|&(address, bytes)| Range { address, bytes, pattern: 0 }))
+    }
+
+    /// Where each output begins within a word.
+    fn starts(&self) -> Vec<u8> {
+        self.outputs.iter().map(|(address, _)| (address % 4) as u8).collect()
+    }
 }
 
 impl Runs<'_> {
@@ -89,6 +118,9 @@ impl Runs<'_> {
     /// Runs everything, in this order. On trouble the case that it was about.
     pub(super) fn all(&mut self, wanted: &[Wanted<'_>]) -> Result<Vec<Ran>, (Trouble, String)> {
         self.reserve(wanted)?;
+        // What is known is told of all runs of a case at once, so all must be in one batch.
+        let total: usize = wanted.iter().map(|one| self.output_bytes(one.case)).sum();
+        let together = total <= BATCH_BYTES;
         let mut done = Vec::new();
         let mut from = 0;
         while from < wanted.len() {
@@ -111,7 +143,7 @@ impl Runs<'_> {
                     .map_err(|trouble| (trouble, label()))?;
                 prepared.push(self.prepare(one, &inputs).map_err(|trouble| (trouble, label()))?);
             }
-            done.extend(self.batch(prepared)?);
+            done.extend(self.batch(prepared, together)?);
             from = to;
         }
         Ok(done)
@@ -122,7 +154,7 @@ impl Runs<'_> {
         let label = || wanted.case.label.clone();
         self.reserve(std::slice::from_ref(wanted))?;
         let prepared = self.prepare(wanted, &Laid::of(inputs)).map_err(|trouble| (trouble, label()))?;
-        let ran = self.batch(vec![prepared])?.pop();
+        let ran = self.batch(vec![prepared], true)?.pop();
         ran.ok_or_else(|| {
             let message = "a run left nothing".to_owned();
             (Reason::Infrastructure { message }.into(), label())
@@ -167,6 +199,7 @@ impl Runs<'_> {
             poisons: Vec::new(),
             before: wanted.before,
             label: case.label.clone(),
+            case: Stage::name(spec, case),
         };
         for (index, arg) in spec.args.iter().enumerate() {
             if arg.scalar {
@@ -227,8 +260,9 @@ impl Runs<'_> {
         Ok(address)
     }
 
-    /// Queues runs one behind the other, waits once, and reads everything back.
-    fn batch(&mut self, prepared: Vec<Prepared>) -> Result<Vec<Ran>, (Trouble, String)> {
+    /// Queues runs one behind the other, waits once, and reads back what is not known. `together`: all runs of each case are
+    /// here.
+    fn batch(&mut self, prepared: Vec<Prepared>, together: bool) -> Result<Vec<Ran>, (Trouble, String)> {
         let nowhere = |error: super::driver::DriverError| (error.into(), String::new());
         let gpu = self.gpu;
         // Tables, then counters, in one buffer on the device; counters, then outputs, in one on the host.
@@ -237,9 +271,11 @@ impl Runs<'_> {
         let mut queued = Vec::new();
         for run in &prepared {
             tables.push(tables_of(run));
-            let words = 1 + run.bands.len() + run.inputs.len();
+            let words = run.counters();
             queued.push(Queued {
                 label: run.label.clone(),
+                case: run.case.clone(),
+                starts: run.starts(),
                 counters: counters.len() * 8,
                 bands: run.bands.iter().map(|(name, _)| name.clone()).collect(),
                 inputs: run.inputs.iter().map(|(name, digest, _)| (name.clone(), *digest)).collect(),
@@ -280,7 +316,8 @@ impl Runs<'_> {
                     return Err((error.into(), queued.label.clone()));
                 }
             }
-            table += ((run.poison.len() + run.bands.len() + run.inputs.len()) * ENTRY_BYTES) as u64;
+            let entries = run.poison.len() + run.bands.len() + run.inputs.len() + run.outputs.len();
+            table += (entries * ENTRY_BYTES) as u64;
         }
         if let Err(error) = gpu.wait() {
             // The first run whose counters did not arrive is the one that failed.
@@ -288,11 +325,16 @@ impl Runs<'_> {
             let label = unfinished.map_or_else(String::new, |queued| queued.label.clone());
             return Err((error.into(), label));
         }
+        let Stage { results: Some(results), familiar, .. } = &*self.stage else {
+            let message = "the memory for results is gone".to_owned();
+            return Err((Reason::Infrastructure { message }.into(), String::new()));
+        };
+        let known = if together { known(familiar, results, &queued) } else { BTreeMap::new() };
         queued
             .into_iter()
             .map(|queued| {
-                let label = queued.label.clone();
-                read(results, queued).map_err(|reason| (reason.into(), label))
+                let (label, known) = (queued.label.clone(), known.get(&queued.case).copied());
+                read(results, queued, known).map_err(|reason| (reason.into(), label))
             })
             .collect()
     }
@@ -337,8 +379,8 @@ fn tables_of(run: &Prepared) -> Vec<u8> {
     let mut bytes = helpers::table(&run.poison);
     let bands: Vec<Range> = run.bands.iter().map(|(_, range)| *range).collect();
     bytes.extend(helpers::table(&bands));
-    let inputs: Vec<Range> = run.inputs.iter().map(|(_, _, range)| *range).collect();
-    bytes.extend(helpers::table(&inputs));
+    let digested: Vec<Range> = run.digested().collect();
+    bytes.extend(helpers::table(&digested));
     bytes
 }
 
@@ -350,7 +392,7 @@ fn queue(
     table: u64,
     counter: u64,
     key: u64,
-    results: &super::memory::Pinned,
+    results: &Pinned,
 ) -> Result<bool, super::driver::DriverError> {
     let largest =
         |ranges: &mut dyn Iterator<Item = &Range>| ranges.map(|range| range.bytes).max().unwrap_or(0);
@@ -377,22 +419,42 @@ fn queue(
     }
     let inputs = bands + (run.bands.len() * ENTRY_BYTES) as u64;
     let digests = counter + 8 + (run.bands.len() * 8) as u64;
-    if !run.inputs.is_empty() {
-        let most = largest(&mut run.inputs.iter().map(|(_, _, range)| range));
-        gpu.digest((inputs, run.inputs.len()), most, key, digests)?;
+    let digested: Vec<Range> = run.digested().collect();
+    if !digested.is_empty() {
+        gpu.digest((inputs, digested.len()), largest(&mut digested.iter()), key, digests)?;
     }
     for ((address, bytes), (position, _)) in run.outputs.iter().zip(&queued.outputs) {
         if *bytes > 0 {
             results.fetch(gpu, *position, *address, *bytes)?;
         }
     }
-    let words = 1 + queued.bands.len() + queued.inputs.len();
-    results.fetch(gpu, queued.counters, counter, words * 8)?;
+    results.fetch(gpu, queued.counters, counter, run.counters() * 8)?;
     Ok(scrubbed)
 }
 
-/// What a run left, unless it touched what it must not.
-fn read(results: &super::memory::Pinned, queued: Queued) -> Result<Ran, Reason> {
+/// The cases all of whose runs left what is known to be right, by name.
+fn known(familiar: &Familiar, results: &Pinned, queued: &[Queued]) -> BTreeMap<String, Known> {
+    let mut by_case: BTreeMap<&str, Vec<Fingerprint>> = BTreeMap::new();
+    for one in queued {
+        by_case.entry(&one.case).or_default().push(one.fingerprint(results));
+    }
+    by_case
+        .into_iter()
+        .filter_map(|(case, fingerprints)| Some((case.to_owned(), familiar.of_all(case, &fingerprints)?)))
+        .collect()
+}
+
+impl Queued {
+    fn fingerprint(&self, results: &Pinned) -> Fingerprint {
+        let first = 1 + self.bands.len() + self.inputs.len();
+        let digests = (first..first + self.outputs.len()).map(|at| results.word(self.counters + at * 8));
+        Fingerprint { starts: self.starts.clone(), digests: digests.collect() }
+    }
+}
+
+/// What a run left, unless it touched what it must not. What is known stays where it is.
+fn read(results: &Pinned, queued: Queued, known: Option<Known>) -> Result<Ran, Reason> {
+    let fingerprint = queued.fingerprint(results);
     let word = |index: usize| results.word(queued.counters + index * 8);
     for (index, name) in queued.bands.iter().enumerate() {
         if word(1 + index) != 0 {
@@ -404,8 +466,8 @@ fn read(results: &super::memory::Pinned, queued: Queued) -> Result<Ran, Reason> 
             return Err(Reason::InputChanged { sizes: queued.label, input: name.clone() });
         }
     }
-    let outputs = queued
-        .outputs
+    let wanted = if known.is_some() { &[][..] } else { &queued.outputs[..] };
+    let outputs = wanted
         .iter()
         .map(|(position, bytes)| {
             let mut content = vec![0; *bytes];
@@ -413,5 +475,5 @@ fn read(results: &super::memory::Pinned, queued: Queued) -> Result<Ran, Reason> 
             content
         })
         .collect();
-    Ok(Ran { outputs, poisons: queued.poisons })
+    Ok(Ran { outputs, fingerprint, known, poisons: queued.poisons })
 }

@@ -7,6 +7,7 @@ use factory_spec::{ArgId, BoundSpec};
 
 use super::device::{Buffer, Gpu, Trouble};
 use super::driver::DriverError;
+use super::familiar::Familiar;
 use super::helpers::Range;
 use super::kernels::Table;
 use super::memory::{Access, BAND, Pinned, Placement, Room};
@@ -32,6 +33,8 @@ pub(super) struct Stage {
     written: BTreeMap<String, Room>,
     pub(super) results: Option<Pinned>,
     pub(super) work: Option<Buffer>,
+    /// What was found right, in digests of this key.
+    pub(super) familiar: Familiar,
     /// Keys of the digests: drawn by the system, so that no kernel can know what keeps a digest the same.
     pub(super) key: u64,
 }
@@ -91,6 +94,11 @@ impl Stage {
         }
     }
 
+    /// What tells a case from all others of a spec.
+    pub(super) fn name(spec: &BoundSpec, case: &PreparedCase) -> String {
+        format!("{}; {}", case.label, case.case.describe(spec))
+    }
+
     /// Lets go of inputs when they have become too many. Nothing that was prepared may be waiting to run.
     pub(super) fn trim(&mut self, gpu: &Gpu) -> Result<(), DriverError> {
         if self.held > MOST_HELD {
@@ -110,7 +118,7 @@ impl Stage {
         placement: Placement,
         alignment: usize,
     ) -> Result<&CaseInputs, Trouble> {
-        let name = (format!("{}; {}", case.label, case.case.describe(spec)), placement, alignment);
+        let name = (Stage::name(spec, case), placement, alignment);
         if !self.cases.contains_key(&name) {
             let inputs = CaseInputs::new(gpu, spec, case, placement, alignment, self.key)?;
             self.held += inputs.tensors.iter().map(Input::held).sum::<usize>();

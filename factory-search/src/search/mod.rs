@@ -187,7 +187,7 @@ fn open_gpu(
     if launched && workers.gpus == 0 && workers.machines > 0 && options.gpu == GpuPolicy::Auto {
         return Ok(Err("the launcher was given for the PTX machine alone".to_owned()));
     }
-    let opened = start::gpu(ordinal, workers, options.worker_threads(), say).and_then(|gpu| {
+    let opened = start::gpu(ordinal, workers, say).and_then(|gpu| {
         fits(gpu.name(), gpu.capability(), arches)?;
         Ok(gpu)
     });
