@@ -37,6 +37,35 @@ pub(crate) struct Region {
     pub(crate) winner: usize,
 }
 
+/// Winners once more, without bounds, for sizes that fall out of every region: a winner that is alone on its side of a boundary
+/// may serve only some of what lies there, and another one more of it.
+///
+/// Ascending by the sizes that winners have conditions on, so that what fits best comes first; of those with the same, the one
+/// for the most of the other sizes.
+pub(crate) fn everywhere(
+    spec: &BoundSpec,
+    over: &[(SizeValues, usize)],
+    candidates: &[&Candidate],
+    regions: &[Region],
+) -> Vec<Region> {
+    let fallback = candidates.len() - 1;
+    let conditions: BTreeSet<String> =
+        candidates.iter().flat_map(|candidate| candidate.variant.when.names()).collect();
+    let (asked, free): (Vec<SizeId>, Vec<SizeId>) =
+        (0..spec.sizes.len() as u32).map(SizeId).partition(|&id| conditions.contains(&spec.size(id).name));
+    let mut order: Vec<&(SizeValues, usize)> =
+        over.iter().filter(|(_, winner)| *winner != fallback).collect();
+    order.sort_by_key(|(sizes, _)| {
+        let asked: Vec<u64> = asked.iter().map(|&id| sizes[id]).collect();
+        let free: Vec<std::cmp::Reverse<u64>> = free.iter().map(|&id| std::cmp::Reverse(sizes[id])).collect();
+        (asked, free)
+    });
+    let mut seen: BTreeSet<usize> =
+        regions.iter().filter(|region| region.bounds.is_empty()).map(|region| region.winner).collect();
+    let fresh = order.into_iter().filter(|(_, winner)| seen.insert(*winner));
+    fresh.map(|(_, winner)| Region { bounds: Vec::new(), winner: *winner }).collect()
+}
+
 fn divide(
     spec: &BoundSpec,
     over: &[(SizeValues, usize)],
