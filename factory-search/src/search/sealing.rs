@@ -9,7 +9,7 @@ use super::entry::{Entry, ranked, winner};
 use crate::candidate::Candidate;
 use crate::cases::Cases;
 use crate::certificate::{Evidence, ServedSizes, certificate};
-use crate::compose::{Composed, compose, everywhere, regions};
+use crate::compose::{Composed, asked, compose, everywhere, regions};
 use crate::error::SearchError;
 use crate::found::{CandidateRecord, Found};
 use crate::gates::Subject;
@@ -211,10 +211,11 @@ impl Run<'_> {
                     .map_err(|errors| Reason::NotPtx { line: 0, message: errors.to_string() })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let mut regions = regions(self.spec, &served);
+        let asked = asked(self.spec, &candidates);
+        let mut regions = regions(self.spec, &served, &asked);
         // Where the fallback has won, it must not lose that.
         if !fallback_won {
-            regions.extend(everywhere(self.spec, &served, &candidates, &regions));
+            regions.extend(everywhere(self.spec, &served, &asked, last, &regions));
         }
         let composed = compose(self.spec, &candidates, modules, &regions)?;
         Ok((composed, distinct))
