@@ -23,10 +23,22 @@ pub(crate) struct Composed {
 ///
 /// The entries of `over` are split at the boundary that tells winners apart best, again and again. Only upper bounds are
 /// written: the first match wins, so sizes that a winner's own condition excludes fall through to the next one.
-pub(crate) fn regions(spec: &BoundSpec, over: &[(SizeValues, usize)]) -> Vec<Region> {
+/// `asked` are the sizes that winners have conditions on.
+pub(crate) fn regions(
+    spec: &BoundSpec,
+    over: &[(SizeValues, usize)],
+    asked: &BTreeSet<SizeId>,
+) -> Vec<Region> {
     let mut found = Vec::new();
-    divide(spec, over, &mut Vec::new(), &mut found);
+    divide(spec, over, asked, &mut Vec::new(), &mut found);
     found
+}
+
+/// The sizes that candidates have conditions on.
+pub(crate) fn asked(spec: &BoundSpec, candidates: &[&Candidate]) -> BTreeSet<SizeId> {
+    let names: BTreeSet<String> =
+        candidates.iter().flat_map(|candidate| candidate.variant.when.names()).collect();
+    names.iter().filter_map(|name| spec.size_id(name)).collect()
 }
 
 /// A part of the domain.
@@ -37,33 +49,67 @@ pub(crate) struct Region {
     pub(crate) winner: usize,
 }
 
+/// Winners once more, without bounds, for sizes that fall out of every region: a winner that is alone on its side of a boundary
+/// may serve only some of what lies there, and another one more of it.
+///
+/// Ascending by the sizes that winners have conditions on, so that what fits best comes first; of those with the same, the one
+/// for the most of the other sizes.
+pub(crate) fn everywhere(
+    spec: &BoundSpec,
+    over: &[(SizeValues, usize)],
+    asked: &BTreeSet<SizeId>,
+    fallback: usize,
+    regions: &[Region],
+) -> Vec<Region> {
+    let (asked, free): (Vec<SizeId>, Vec<SizeId>) =
+        (0..spec.sizes.len() as u32).map(SizeId).partition(|id| asked.contains(id));
+    let mut order: Vec<&(SizeValues, usize)> =
+        over.iter().filter(|(_, winner)| *winner != fallback).collect();
+    order.sort_by_key(|(sizes, _)| {
+        let asked: Vec<u64> = asked.iter().map(|&id| sizes[id]).collect();
+        let free: Vec<std::cmp::Reverse<u64>> = free.iter().map(|&id| std::cmp::Reverse(sizes[id])).collect();
+        (asked, free)
+    });
+    let mut seen: BTreeSet<usize> =
+        regions.iter().filter(|region| region.bounds.is_empty()).map(|region| region.winner).collect();
+    let fresh = order.into_iter().filter(|(_, winner)| seen.insert(*winner));
+    fresh.map(|(_, winner)| Region { bounds: Vec::new(), winner: *winner }).collect()
+}
+
 fn divide(
     spec: &BoundSpec,
     over: &[(SizeValues, usize)],
+    asked: &BTreeSet<SizeId>,
     bounds: &mut Vec<(SizeId, u64)>,
     found: &mut Vec<Region>,
 ) {
     let Some((_, first)) = over.first() else { return };
-    let split = if over.iter().all(|(_, winner)| winner == first) { None } else { best_split(spec, over) };
+    let split =
+        if over.iter().all(|(_, winner)| winner == first) { None } else { best_split(spec, over, asked) };
     let Some((size, bound)) = split else {
         found.push(Region { bounds: bounds.clone(), winner: *first });
         return;
     };
     let (low, high): (Vec<_>, Vec<_>) = over.iter().cloned().partition(|(sizes, _)| sizes[size] <= bound);
     bounds.push((size, bound));
-    divide(spec, &low, bounds, found);
+    divide(spec, &low, asked, bounds, found);
     bounds.pop();
-    divide(spec, &high, bounds, found);
+    divide(spec, &high, asked, bounds, found);
 }
 
-/// The boundary that leaves the most entries with the winner of their side's majority; among equals the widest gap.
-fn best_split(spec: &BoundSpec, over: &[(SizeValues, usize)]) -> Option<(SizeId, u64)> {
+/// The boundary that leaves the most entries with the winner of their side's majority; among equals one of a size that winners
+/// have conditions on, as others say less about who fits; among equals the widest gap.
+fn best_split(
+    spec: &BoundSpec,
+    over: &[(SizeValues, usize)],
+    asked: &BTreeSet<SizeId>,
+) -> Option<(SizeId, u64)> {
     let majority = |side: &mut dyn Iterator<Item = usize>| -> usize {
         let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
         side.for_each(|winner| *counts.entry(winner).or_default() += 1);
         counts.values().copied().max().unwrap_or(0)
     };
-    let mut best: Option<((usize, u64), (SizeId, u64))> = None;
+    let mut best: Option<((usize, bool, u64), (SizeId, u64))> = None;
     for (index, size) in spec.sizes.iter().enumerate() {
         if !matches!(size.kind, SizeKind::Free { .. }) {
             continue;
@@ -80,8 +126,9 @@ fn best_split(spec: &BoundSpec, over: &[(SizeValues, usize)]) -> Option<(SizeId,
             let pure = majority(&mut side(true)) + majority(&mut side(false));
             // The gap as a ratio in 1/1024, so that the choice is made in integers.
             let gap = pair[1].saturating_mul(1024) / pair[0].max(1);
-            if best.as_ref().is_none_or(|(score, _)| (pure, gap) > *score) {
-                best = Some(((pure, gap), (id, bound)));
+            let score = (pure, asked.contains(&id), gap);
+            if best.as_ref().is_none_or(|(best, _)| score > *best) {
+                best = Some((score, (id, bound)));
             }
         }
     }

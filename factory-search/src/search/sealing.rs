@@ -9,7 +9,7 @@ use super::entry::{Entry, ranked, winner};
 use crate::candidate::Candidate;
 use crate::cases::Cases;
 use crate::certificate::{Evidence, ServedSizes, certificate};
-use crate::compose::{Composed, compose, regions};
+use crate::compose::{Composed, asked, compose, everywhere, regions};
 use crate::error::SearchError;
 use crate::found::{CandidateRecord, Found};
 use crate::gates::Subject;
@@ -181,11 +181,13 @@ impl Run<'_> {
         let mut digests: Vec<[u8; 32]> = Vec::new();
         let mut served: Vec<(SizeValues, Option<usize>)> = Vec::new();
         let fallback_digest = fallback.digest();
+        let mut fallback_won = false;
         for (over, winner) in chosen.iter().enumerate() {
             let position = winner.and_then(|index| {
                 let candidate = pool[index].candidate.as_ref()?;
                 let digest = candidate.digest();
                 if digest == fallback_digest {
+                    fallback_won = true;
                     return None;
                 }
                 Some(digests.iter().position(|known| *known == digest).unwrap_or_else(|| {
@@ -209,7 +211,13 @@ impl Run<'_> {
                     .map_err(|errors| Reason::NotPtx { line: 0, message: errors.to_string() })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let composed = compose(self.spec, &candidates, modules, &regions(self.spec, &served))?;
+        let asked = asked(self.spec, &candidates);
+        let mut regions = regions(self.spec, &served, &asked);
+        // Where the fallback has won, it must not lose that.
+        if !fallback_won {
+            regions.extend(everywhere(self.spec, &served, &asked, last, &regions));
+        }
+        let composed = compose(self.spec, &candidates, modules, &regions)?;
         Ok((composed, distinct))
     }
 }

@@ -54,6 +54,7 @@ impl Checker<'_> {
         let header = self.header;
         let mut known: Vec<String> = header.tunables.iter().map(|tunable| tunable.name.clone()).collect();
         known.extend(self.spec.sizes.iter().map(|size| size.name.clone()));
+        known.extend(header.types.iter().map(|(name, _)| format!("{}_BYTES", name.value)));
         let expressions: Vec<(&SizeExpr, Span)> = header
             .expressions()
             .into_iter()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use factory_spec::{Arch, SizeExpr, SourceText, Span, TensorMapPlan};
+use factory_spec::{Arch, BoundSpec, SizeExpr, SourceText, Span, TensorMapPlan};
 
 use crate::candidate::TunableValue;
 
@@ -111,6 +111,13 @@ impl Header {
             };
             found.into_iter().map(|value| (value, param.span))
         })
+    }
+
+    /// Bytes of an element of the type `T`, which expressions call `T_BYTES`.
+    pub(crate) fn type_bytes(&self, spec: &BoundSpec, name: &str) -> Option<i64> {
+        let wanted = name.strip_suffix("_BYTES")?;
+        let (_, arg) = self.types.iter().find(|(name, _)| name.value == wanted)?;
+        spec.arg(arg).map(|arg| arg.dtype.size() as i64)
     }
 
     /// Words of tunables with the number that stands for each in expressions: its position among the tunable's words in

@@ -70,7 +70,11 @@ impl<'a> Instance<'a> {
                     .find(|(known, _)| *known == name)
                     .and_then(|(_, value)| i64::try_from(*value).ok())
             };
-            tunable.or_else(baked).or_else(|| self.template.header.word(name))
+            let header = &self.template.header;
+            tunable
+                .or_else(baked)
+                .or_else(|| header.word(name))
+                .or_else(|| header.type_bytes(self.spec, name))
         })
     }
 

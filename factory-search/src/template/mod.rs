@@ -43,8 +43,8 @@
 //! `{ map = "x", dims = ["n", "m"], strides = ["2 * n"], box = [64, "ROWS"], swizzle = "128B" }`.
 //!
 //! Tunables, baked sizes and types are macros, so that the same file compiles anywhere with `-D`. Expressions are size
-//! expressions ([`SizeExpr`](factory_spec::SizeExpr)) over sizes and tunables; words count from 0 in alphabetic order. Blocks
-//! and clusters must be known once the tunables and the baked sizes are.
+//! expressions ([`SizeExpr`](factory_spec::SizeExpr)) over sizes and tunables; words count from 0 in alphabetic order, and
+//! `T_BYTES` is what an element of the type `T` takes. Blocks and clusters must be known once the tunables and the baked sizes are.
 //!
 //! [`Templates`] proposes what a spec's templates can be made into, likeliest first.
 

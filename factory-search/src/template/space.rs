@@ -41,7 +41,10 @@ pub(super) fn configurations(
     // Each constraint is looked at as soon as the last tunable that it names has a value.
     let mut checks: Vec<Vec<SizeExpr>> = vec![Vec::new(); names.len() + 1];
     for constraint in header.constraints.iter().chain([&header.when]) {
-        let known = constraint.value.substitute(&|name| header.word(name).filter(|_| !names.contains(&name)));
+        let known = constraint.value.substitute(&|name| {
+            let word = header.word(name).or_else(|| header.type_bytes(spec, name));
+            word.filter(|_| !names.contains(&name))
+        });
         let mentioned = known.names();
         let sizes = mentioned.iter().any(|name| !names.contains(&name.as_str()));
         if sizes && over.is_none() {

@@ -34,6 +34,18 @@ fn an_honest_header_is_read() {
 }
 
 #[test]
+fn expressions_know_how_large_elements_are() {
+    let line = "constraints = [\"VEC * THREADS <= 2048\"]";
+    let sized = "types = { T = \"x\" }\nconstraints = [\"VEC * T_BYTES <= 8\"]";
+    let template = checked(&changed(line, sized)).unwrap_or_else(|errors| panic!("{errors}"));
+    let spec = bind(SPEC);
+    // Two or one of 4 bytes each, times 6.
+    assert_eq!(template.configurations(&spec, &spec.better.over[0]), 12);
+    let (.., rendered) = complaint(&changed(line, &sized.replace("T_BYTES", "U_BYTES")));
+    assert!(rendered.contains("did you mean `T_BYTES`?"), "{rendered}");
+}
+
+#[test]
 fn every_fault_has_its_place() {
     let cases: &[(&str, &str, usize, usize, &str)] = &[
         ("/*kernel_factory", "/* kernel_factory", 1, 1, "does not begin with"),

@@ -4,33 +4,34 @@
 // Macros as in `backward_rows.cuh`, but VEC is 1: nothing is asked of the length or of addresses.
 #pragma once
 #include "elements.cuh"
+#include "sums.cuh"
 
 extern "C" __global__ void __launch_bounds__(MEAN_THREADS)
 rms_norm_backward_means(const X* __restrict__ x, const W* __restrict__ w, const T* __restrict__ dy,
                         const float* __restrict__ rstd, float* __restrict__ means, float offset, unsigned n) {
-    __shared__ float sums[MEAN_THREADS / 32];
+    __shared__ float part[MEAN_THREADS / 32];
     const unsigned row = blockIdx.x;
     const size_t base = static_cast<size_t>(row) * n;
     const float scale = rstd[row];
-    float sum = 0.0f;
-    for (unsigned column = threadIdx.x; column < n; column += MEAN_THREADS) {
-        const float g = widen(dy[base + column]) * (widen(w[column]) + offset);
-        sum = fmaf(g, widen(x[base + column]) * scale, sum);
-    }
+    // Several sums a thread: shorter ones are more exact.
+    float sums[8] = {};
+    for (unsigned start = threadIdx.x; start < n; start += 8 * MEAN_THREADS) {
 #pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        sum += __shfl_xor_sync(0xffffffffu, sum, offset);
+        for (int i = 0; i < 8; ++i) {
+            const unsigned column = start + i * MEAN_THREADS;
+            if (column < n) {
+                const float g = widen(dy[base + column]) * (widen(w[column]) + offset);
+                sums[i] = fmaf(g, widen(x[base + column]) * scale, sums[i]);
+            }
+        }
     }
+    const float mine = lanes_sum<32>(tree<8>([&](int i) { return sums[i]; }));
     if (threadIdx.x % 32 == 0) {
-        sums[threadIdx.x / 32] = sum;
+        part[threadIdx.x / 32] = mine;
     }
     __syncthreads();
+    const float sum = parts_sum<MEAN_THREADS / 32>(part);
     if (threadIdx.x == 0) {
-        sum = 0.0f;
-#pragma unroll
-        for (int warp = 0; warp < MEAN_THREADS / 32; ++warp) {
-            sum += sums[warp];
-        }
         means[row] = sum / static_cast<float>(n);
     }
 }
@@ -78,19 +79,10 @@ rms_norm_backward_columns(const X* __restrict__ x, const W* __restrict__ w, cons
 #endif
     __syncthreads();
     if (threadIdx.y == 0 && column < n) {
-        float sum = 0.0f;
-#pragma unroll
-        for (int i = 0; i < TILE_ROWS; ++i) {
-            sum += sums[0][i][threadIdx.x];
-        }
-        partial_w[static_cast<size_t>(blockIdx.y) * n + column] = sum;
+        const size_t at = static_cast<size_t>(blockIdx.y) * n + column;
+        partial_w[at] = tree<TILE_ROWS>([&](int i) { return sums[0][i][threadIdx.x]; });
 #if BIAS
-        sum = 0.0f;
-#pragma unroll
-        for (int i = 0; i < TILE_ROWS; ++i) {
-            sum += sums[1][i][threadIdx.x];
-        }
-        partial_b[static_cast<size_t>(blockIdx.y) * n + column] = sum;
+        partial_b[at] = tree<TILE_ROWS>([&](int i) { return sums[1][i][threadIdx.x]; });
 #endif
     }
 }

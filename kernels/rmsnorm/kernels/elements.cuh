@@ -58,7 +58,10 @@ __device__ __forceinline__ void write(E* to, const float* values) {
     *reinterpret_cast<Vector<E>*>(to) = vector;
 }
 
-// All threads of all blocks of the cluster; what they wrote before is there for all after.
-__device__ __forceinline__ void cluster_barrier() {
-    asm volatile("barrier.cluster.arrive.release.aligned;\n\tbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+// 1 / sqrt(value) to the last bit but one: the instruction is off by two, and a step of Newton's method mends it. Where it gives
+// zero or infinity that stays.
+__device__ __forceinline__ float inverse_root(float value) {
+    const float root = rsqrtf(value);
+    const float mended = fmaf(0.5f * root, fmaf(-value * root, root, 1.0f), root);
+    return value > 0.0f && value < __int_as_float(0x7f800000) ? mended : root;
 }

@@ -3,6 +3,7 @@
 // Macros as in `forward_rows.cuh`.
 #pragma once
 #include "elements.cuh"
+#include "sums.cuh"
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 rms_norm_any(const T* __restrict__ x,
@@ -29,29 +30,28 @@ rms_norm_any(const T* __restrict__ x,
              unsigned n) {
     __shared__ float part[THREADS / 32];
     const size_t base = static_cast<size_t>(blockIdx.x) * n;
-    float sum = 0.0f;
-    for (unsigned column = threadIdx.x; column < n; column += THREADS) {
-        float value = widen(x[base + column]);
-#if RESIDUAL
-        value += widen(residual[base + column]);
-        residual_out[base + column] = narrow<R>(value);
-#endif
-        sum = fmaf(value, value, sum);
-    }
+    // Several sums a thread: shorter ones are more exact.
+    float sums[8] = {};
+    for (unsigned start = threadIdx.x; start < n; start += 8 * THREADS) {
 #pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) {
-        sum += __shfl_xor_sync(0xffffffffu, sum, offset);
+        for (int i = 0; i < 8; ++i) {
+            const unsigned column = start + i * THREADS;
+            if (column < n) {
+                float value = widen(x[base + column]);
+#if RESIDUAL
+                value += widen(residual[base + column]);
+                residual_out[base + column] = narrow<R>(value);
+#endif
+                sums[i] = fmaf(value, value, sums[i]);
+            }
+        }
     }
+    const float mine = lanes_sum<32>(tree<8>([&](int i) { return sums[i]; }));
     if (threadIdx.x % 32 == 0) {
-        part[threadIdx.x / 32] = sum;
+        part[threadIdx.x / 32] = mine;
     }
     __syncthreads();
-    sum = 0.0f;
-#pragma unroll
-    for (int warp = 0; warp < THREADS / 32; ++warp) {
-        sum += part[warp];
-    }
-    const float scale = rsqrtf(sum / static_cast<float>(n) + eps);
+    const float scale = inverse_root(parts_sum<THREADS / 32>(part) / static_cast<float>(n) + eps);
 #if RSTD
     if (threadIdx.x == 0) {
         rstd[blockIdx.x] = scale;

@@ -38,8 +38,8 @@ params = ["x", "w", "dy", "rstd", "means", "dx", "partial_w", "partial_b", "offs
 
 [[launch]]
 entry = "rms_norm_backward_sum"
-grid = ["ceil_div(n, 32)", 2]
-block = [32, "SUM_ROWS"]
+grid = ["ceil_div(n, 512 / SUM_ROWS)", 2]
+block = ["512 / SUM_ROWS", "SUM_ROWS"]
 params = ["partial_w", "dw", "partial_b", "db", { u32 = "min(PARTS, ceil_div(m, TILE_ROWS))" }, { u32 = "n" }]
 */
 #define BIAS 1

@@ -34,8 +34,8 @@ params = ["x", "w", "dy", "rstd", "dresidual_out", "means", "dx", "partial_w", "
 
 [[launch]]
 entry = "rms_norm_backward_sum"
-grid = ["ceil_div(n, 32)"]
-block = [32, "SUM_ROWS"]
+grid = ["ceil_div(n, 512 / SUM_ROWS)"]
+block = ["512 / SUM_ROWS", "SUM_ROWS"]
 params = ["partial_w", "dw", { u32 = "min(PARTS, ceil_div(m, TILE_ROWS))" }, { u32 = "n" }]
 */
 #define BIAS 0

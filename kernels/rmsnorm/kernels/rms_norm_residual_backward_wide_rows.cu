@@ -7,49 +7,56 @@ types = { T = "dy", X = "x", W = "w" }
 constraints = [
     "n % VEC == 0",
     "n <= LANES * VEC * CHUNKS * CLUSTER",
-    # Threads without elements: rows far shorter than this are for others.
-    "LANES * VEC * CHUNKS * CLUSTER <= max(4 * n, 512)",
+    # Threads without elements: rows far shorter than this are for others. Counts of threads that are no power of two are for
+    # the lengths that they fit.
+    "LANES * VEC * CHUNKS * CLUSTER <= max(5 * n, 512)",
+    "LANES % 3 * (LANES % 5) * (LANES % 7) > 0 or 8 * LANES * VEC * CHUNKS * CLUSTER <= 9 * n",
+    "VEC * T_BYTES == 16",
     "LANES * ROWS <= 1024 and LANES * ROWS % 32 == 0",
-    "CLUSTER == 1 or LANES >= 256 and ROWS == 1 and n >= 4096 * CLUSTER",
-    # All that stay at once: no fewer than a quarter of the threads that there is room for, and no more than all.
-    "LANES * ROWS * BLOCKS >= 512 * 132 and LANES * ROWS * BLOCKS <= 2048 * 148",
-    # Registers: the sums, the weights, the elements of a row, and those of the next one.
-    "CHUNKS * VEC * (2 + RESIDENT + PREFETCH) <= min(160, 65536 / (LANES * ROWS) - 32)",
+    "CLUSTER == 1 or LANES >= 128 and ROWS == 1 and LANES * VEC * CHUNKS >= 2048",
+    # Threads of a multiprocessor: all blocks stay at once.
+    "LANES * ROWS * (BLOCKS / 132) >= 256 and LANES * ROWS * (BLOCKS / 132) <= 2048",
+    # Registers: the sums, the weights, the elements of rows, and those of the next ones.
+    "CHUNKS * VEC * (4 * (1 + RESIDENT) + DEEP * (2 * X_BYTES + T_BYTES) * (1 + (AHEAD == 1))) / 4 + 16 <= min(200, 65536 / (LANES * ROWS * (BLOCKS / 132)))",
+    # Shared memory.
+    "max(2 * (ROWS > 1) * ROWS * LANES * VEC * CHUNKS, (AHEAD > 1) * AHEAD * LANES * ROWS * DEEP * (CHUNKS * VEC * (2 * X_BYTES + T_BYTES) + 4)) <= 216 * 1024 / (BLOCKS / 132)",
 ]
 
 [tunables]
 VEC = [8, 4]
-LANES = { powers = [8, 512], default = 128 }
-ROWS = { powers = [1, 16] }
-CHUNKS = { powers = [1, 4] }
+LANES = [256, 128, 512, 64, 1024, 32, 16, 8, 384, 768, 320, 640, 448, 896]
+ROWS = { powers = [1, 32] }
+CHUNKS = { powers = [1, 8] }
 CLUSTER = { powers = [1, 16] }
+DEEP = { powers = [1, 4] }
+AHEAD = [1, 2, 3, 0]
 # Multiples of what has 132 multiprocessors, and 148.
-BLOCKS = [264, 296, 528, 592, 132, 148]
+BLOCKS = [264, 528, 132, 396, 296, 592, 148]
 RESIDENT = true
-PREFETCH = true
-CACHE = ["streaming", "normal"]
-SUM_ROWS = { powers = [8, 32], default = 16 }
+SUM_ROWS = { powers = [16, 64], default = 32 }
 
 [[scratch]]
 name = "partial_w"
-bytes = "4 * n * min(BLOCKS / CLUSTER, ceil_div(m, ROWS))"
+bytes = "4 * n * min(BLOCKS / CLUSTER, ceil_div(m, ROWS * DEEP))"
 
 [[launch]]
 entry = "rms_norm_backward_rows"
-grid = ["min(BLOCKS / CLUSTER, ceil_div(m, ROWS)) * CLUSTER"]
+grid = ["min(BLOCKS / CLUSTER, ceil_div(m, ROWS * DEEP)) * CLUSTER"]
 block = ["LANES", "ROWS"]
 cluster = ["CLUSTER"]
-shared = "(ROWS > 1) * 4 * LANES * VEC * CHUNKS"
+shared = "max(2 * (ROWS > 1) * ROWS * LANES * VEC * CHUNKS, (AHEAD > 1) * AHEAD * LANES * ROWS * DEEP * (CHUNKS * VEC * (2 * X_BYTES + T_BYTES) + 4))"
 params = ["x", "w", "dy", "rstd", "dresidual_out", "dx", "dresidual", "partial_w", "offset", { u32 = "m" }, { u32 = "n" }]
 
 [[launch]]
 entry = "rms_norm_backward_sum"
-grid = ["ceil_div(n, 32)"]
-block = [32, "SUM_ROWS"]
-params = ["partial_w", "dw", { u32 = "min(BLOCKS / CLUSTER, ceil_div(m, ROWS))" }, { u32 = "n" }]
+grid = ["ceil_div(n, 512 / SUM_ROWS)"]
+block = ["512 / SUM_ROWS", "SUM_ROWS"]
+programmatic = true
+params = ["partial_w", "dw", { u32 = "min(BLOCKS / CLUSTER, ceil_div(m, ROWS * DEEP))" }, { u32 = "n" }]
 */
 #define BIAS 0
 #define RESIDUAL 1
+#define CACHE_streaming 1
 #define WIDE 1
 #include "backward_rows.cuh"
 #include "backward_sum.cuh"
