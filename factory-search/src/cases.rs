@@ -417,5 +417,80 @@ pub(crate) fn reduced_in_size(spec: &BoundSpec, sizes: &SizeValues) -> Vec<SizeV
             found.push(now);
         }
     }
+    if found.is_empty() && reduced.len() > 1 {
+        found = one_kept(spec, sizes, &reduced);
+    }
     found
+}
+
+/// The same where no size is left that nothing reduces over, and all of them together are too much: each in turn stays as it
+/// is, and the others become small.
+fn one_kept(spec: &BoundSpec, sizes: &SizeValues, reduced: &BTreeSet<SizeId>) -> Vec<SizeValues> {
+    let mut found = Vec::new();
+    for &stays in reduced {
+        for (wanted, limit) in [(3, CASE_ELEMENTS), (1, 16 * CASE_ELEMENTS)] {
+            let mut now = sizes.clone();
+            for &id in reduced.iter().filter(|&&id| id != stays) {
+                let SizeKind::Free { min, multiple_of, .. } = spec.size(id).kind else { continue };
+                let value = wanted.max(min).next_multiple_of(multiple_of.max(1));
+                if value < now[id] {
+                    now = with_size(spec, &now, id, value).unwrap_or(now);
+                }
+            }
+            if elements(spec, &now) <= limit {
+                found.push(now);
+                break;
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use factory_spec::{SizeId, Spec};
+
+    use super::Cases;
+
+    #[test]
+    fn where_everything_is_reduced_over_each_size_is_once_as_large_as_in_over() {
+        let text = r#"
+[kernel]
+name = "gradients"
+[sizes]
+m = { min = 1 }
+n = { min = 1 }
+[[arg]]
+name = "x"
+dtype = "f32"
+shape = ["m", "n"]
+[[arg]]
+name = "dx"
+dtype = "f32"
+shape = ["m", "n"]
+role = "out"
+[[arg]]
+name = "dw"
+dtype = "f32"
+shape = ["n"]
+role = "out"
+[reference]
+program = '''
+dx = x * mean(x, n)
+dw = sum(x, m)
+'''
+[better]
+over = [{ m = 32768, n = 6144 }]
+[targets]
+arch = ["sm_90"]
+"#;
+        let spec = Spec::parse(Path::new("test.toml"), text).unwrap().bind(&BTreeMap::new()).unwrap();
+        let cases = Cases::draw(&spec, 1, &spec.better.over);
+        let sizes: Vec<(u64, u64)> =
+            cases.all().iter().map(|case| (case.case.sizes[SizeId(0)], case.case.sizes[SizeId(1)])).collect();
+        assert!(sizes.contains(&(3, 6144)) && sizes.contains(&(32768, 1)), "{sizes:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! A whole plan is proved: the gates that need no GPU, on the very bytes that are sealed.
 
-use factory_spec::{BoundSpec, GateRecord, Outcome, Plan, Sealed, TargetPlan};
+use factory_spec::{BoundSpec, GateRecord, Outcome, Plan, Sealed, SizeId, SizeValues, TargetPlan, Variant};
 
 use crate::cases::Cases;
 use crate::gates::machine::MachineGate;
@@ -156,9 +156,16 @@ pub(crate) fn cases_for_plan(spec: &BoundSpec, plan: &Plan, seed: u64) -> Cases 
     cases
 }
 
-/// Adds sizes at and next to each bound `size <= bound` that a variant's condition names.
+/// Adds sizes at and next to each bound `size <= bound` that a variant's condition names, and for a variant that no case falls
+/// under one that does.
 pub(crate) fn add_boundaries(spec: &BoundSpec, target: &TargetPlan, cases: &mut Cases, seed: u64) {
     for variant in &target.variants {
+        if cases.served(spec, variant).is_empty() {
+            let small = spec.better.over.iter().filter(|over| launch::serves(spec, over, variant));
+            if let Some(sizes) = small.map(|over| smallest_served(spec, over, variant)).next() {
+                cases.add(spec, sizes, seed);
+            }
+        }
         for (name, bound) in upper_bounds(&variant.when) {
             let Some(id) = spec.size_id(&name) else { continue };
             let factory_spec::SizeKind::Free { multiple_of, .. } = spec.size(id).kind else { continue };
@@ -181,6 +188,19 @@ pub(crate) fn add_boundaries(spec: &BoundSpec, target: &TargetPlan, cases: &mut 
             }
         }
     }
+}
+
+/// Sizes of which each is as small as it can be, but for a few rows, while the variant still serves them.
+fn smallest_served(spec: &BoundSpec, over: &SizeValues, variant: &Variant) -> SizeValues {
+    let mut now = over.clone();
+    for (index, size) in spec.sizes.iter().enumerate() {
+        let factory_spec::SizeKind::Free { min, multiple_of, .. } = size.kind else { continue };
+        let id = SizeId(index as u32);
+        let least = min.max(3).next_multiple_of(multiple_of.max(1)).min(now[id]);
+        let smaller = crate::model::with_size(spec, &now, id, least);
+        now = smaller.filter(|smaller| launch::serves(spec, smaller, variant)).unwrap_or(now);
+    }
+    now
 }
 
 /// The bounds `size <= number` of a conjunction.
