@@ -11,8 +11,8 @@ import sys, zipfile
 for wheel in sys.argv[2:]:
     zipfile.ZipFile(wheel).extractall(sys.argv[1])
 PYTHON
-# What no import reads: stubs to link for another system, and a library's own tests.
-rm -rf "$site"/nvidia_cutlass_dsl/cu13/lib/stubs "$site"/tvm_ffi/3rdparty "$site"/tvm_ffi/lib/libtvm_ffi_testing.so
+# What no import reads: stubs to link for another system, and sources.
+rm -rf "$site"/nvidia_cutlass_dsl/cu13/lib/stubs "$site"/tvm_ffi/3rdparty
 rm -rf .whl/part-*
 tar -C "$site" --sort=name --owner=0 --group=0 -c . | xz -6 -T2 > "$site.tar.xz"
 sha256sum < "$site.tar.xz" > "$site.sum"
