@@ -42,7 +42,7 @@ def arguments():
     parser.add_argument("--providers", default=",".join(PEERS), help="who is measured (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=540.0, help="limit of the whole run")
     parser.add_argument("--prepare-seconds", type=float, default=60.0, help="limit of one provider's compilation and capture")
-    parser.add_argument("--tune-seconds", type=float, default=30.0, help="the same for quack_tuned, whose search it bounds")
+    parser.add_argument("--tune-seconds", type=float, default=40.0, help="the same for quack_tuned, whose search it bounds")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--resume", type=Path, help="results whose shapes are kept and not measured again")
@@ -90,6 +90,17 @@ def limited(seconds, action):
         return action()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def end_pools():
+    """Ends the processes that QuACK's tuner started to compile: they would go on after this one, and hold its output open."""
+    module = sys.modules.get("quack.cache.async_compile")
+    pool = getattr(module, "_shared_executor", None)
+    for process in list((getattr(pool, "_processes", None) or {}).values()):
+        try:
+            process.kill()
+        except (OSError, ValueError):
+            pass
 
 
 def order(windows, number):
@@ -231,6 +242,7 @@ def begin(options, place):
 
 def main():
     options = arguments()
+    os.environ.setdefault("QUACK_COMPILE_WORKERS", str(os.cpu_count() or 8))
     signal.signal(signal.SIGALRM, raise_too_long)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, raise_stop)
@@ -247,6 +259,7 @@ def main():
         write(results, options.out)
         print(f"the context was lost: {error}"[:500], file=sys.stderr, flush=True)
         if run.left() > 60 and len(results["lost"]) < 5:
+            end_pools()
             rest = ["--resume", str(options.out), "--seconds", str(int(run.left()))]
             os.execv(sys.executable, [sys.executable, *sys.argv, *rest])
         results["stopped"] = "the context was lost"
@@ -257,7 +270,9 @@ def main():
     write(results, options.out)
     table.print_table(results)
     sys.stdout.flush()
-    # Tuners' pools of processes are not waited for.
+    sys.stderr.flush()
+    # Threads that wait for what was ended here are not waited for.
+    end_pools()
     os._exit(0 if results["shapes"] else 1)
 
 

@@ -6,6 +6,7 @@ Tried are four block sizes, with and without the hint that nothing is read again
 
 import ctypes
 import functools
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -46,8 +47,9 @@ def compiled(arch):
     with tempfile.TemporaryDirectory() as folder:
         source, cubin = Path(folder, "copies.cu"), Path(folder, "copies.cubin")
         source.write_text(SOURCE)
+        nvcc = shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
         try:
-            command = ["nvcc", "-cubin", f"-arch={arch}", "-o", cubin, source]
+            command = [nvcc, "-cubin", f"-arch={arch}", "-o", cubin, source]
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
             return cubin.read_bytes()
         except (OSError, subprocess.SubprocessError) as error:
