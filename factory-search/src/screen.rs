@@ -69,7 +69,8 @@ impl<'a> Screen<'a> {
     pub(crate) fn quick(&self, candidate: &Candidate, module: &Module) -> Result<(), Rejection> {
         once(&self.quick, machine_key(candidate, None), || {
             let gate = MachineGate::new(self.spec, Subject::from(candidate), module, self.seed)?;
-            gate.run_all(self.cases, &self.cases.screen(self.spec, &candidate.variant, self.small), 1).map(|_| ())
+            gate.run_all(self.cases, &self.cases.screen(self.spec, &candidate.variant, self.small), 1)
+                .map(|_| ())
         })
     }
 

@@ -236,12 +236,7 @@ fn mean_square(outputs: &Outputs, id: ArgId) -> f64 {
 }
 
 /// Compares the outputs of one run with the oracle's, and remembers what it tells if they are right.
-fn right(
-    spec: &BoundSpec,
-    case: &PreparedCase,
-    outputs: &[ByteBuf],
-    telling: Telling,
-) -> Result<(), Reason> {
+fn right(spec: &BoundSpec, case: &PreparedCase, outputs: &[ByteBuf], telling: Telling) -> Result<(), Reason> {
     let digest = PreparedCase::digest(outputs);
     if case.known_right(&digest).is_some() {
         return Ok(());

@@ -448,7 +448,9 @@ impl<'a> Session<'a> {
         let (gpu, spec) = (self.gpu, self.spec);
         let names =
             || spec.args.iter().filter(|arg| !arg.scalar && !arg.role.writes()).map(|arg| arg.name.as_str());
-        if let Some(position) = first_difference(&self.bench.inputs, &self.bench.sets.fingerprints(gpu, false)?) {
+        if let Some(position) =
+            first_difference(&self.bench.inputs, &self.bench.sets.fingerprints(gpu, false)?)
+        {
             let count = names().count().max(1);
             let input = names().nth(position % count).unwrap_or_default().to_owned();
             return Err(Reason::InputChanged { sizes: self.label.to_owned(), input }.into());

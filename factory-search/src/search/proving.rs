@@ -97,9 +97,8 @@ impl Run<'_> {
                     .partition(|&index| shared[index].record.registers.is_some());
                 for index in assembled.into_iter().chain(rest) {
                     let Some(candidate) = &shared[index].candidate else { continue };
-                    let outcome = screen
-                        .read(candidate)
-                        .and_then(|module| screen.full(candidate, &module, threads));
+                    let outcome =
+                        screen.read(candidate).and_then(|module| screen.full(candidate, &module, threads));
                     let passed = outcome.is_ok();
                     outcomes.push((index, outcome));
                     if passed {
@@ -131,9 +130,8 @@ impl Run<'_> {
             &left,
             |_, &index| {
                 let candidate = shared[index].candidate.as_ref()?;
-                let outcome = screen
-                        .read(candidate)
-                        .and_then(|module| screen.full(candidate, &module, threads));
+                let outcome =
+                    screen.read(candidate).and_then(|module| screen.full(candidate, &module, threads));
                 Some((index, outcome))
             },
             |_, _| (),

@@ -135,7 +135,9 @@ impl<'a> Run<'a> {
         let mut reserve = reserves.next();
         let mut begun = reserve.as_deref_mut().map(|reserve| self.begin(0, screen, reserve, pool.len()));
         for over in 0..self.over.len() {
-            let (Some(here), Some(Begun { mut strategy, screened, trouble })) = (reserve, begun) else { break };
+            let (Some(here), Some(Begun { mut strategy, screened, trouble })) = (reserve, begun) else {
+                break;
+            };
             unread = unread.or(trouble);
             let strategy = &mut strategy;
             let mut one = One { run: self, over, screen, pool: &mut *pool, strategy, places: Vec::new() };

@@ -133,7 +133,16 @@ impl Workers {
         let (free, alive, trouble) = ((0..slots.len()).collect(), slots.len(), String::new());
         let idle = Mutex::new(Idle { free, alive, trouble });
         let slots = slots.into_iter().map(Mutex::new).collect();
-        Ok(Workers { limits, slots, idle, returned: Condvar::new(), device, clock: 0, failed, passed: Mutex::default() })
+        Ok(Workers {
+            limits,
+            slots,
+            idle,
+            returned: Condvar::new(),
+            device,
+            clock: 0,
+            failed,
+            passed: Mutex::default(),
+        })
     }
 
     /// Why some workers did not start.
