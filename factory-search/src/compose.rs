@@ -109,7 +109,9 @@ fn best_split(
         side.for_each(|winner| *counts.entry(winner).or_default() += 1);
         counts.values().copied().max().unwrap_or(0)
     };
-    let mut best: Option<((usize, bool, u64), (SizeId, u64))> = None;
+    /// Entries with their majority, whether the size is asked for, the gap.
+    type Score = (usize, bool, u64);
+    let mut best: Option<(Score, (SizeId, u64))> = None;
     for (index, size) in spec.sizes.iter().enumerate() {
         if !matches!(size.kind, SizeKind::Free { .. }) {
             continue;
