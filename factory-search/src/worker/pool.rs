@@ -49,13 +49,13 @@ pub struct Workers {
     /// Which of them measures.
     pub(super) clock: usize,
     failed: Vec<String>,
-    /// What passed the device gate: the cases, the candidate, and whether it was machine code.
+    /// What passed the device gate: the cases, the candidate by name and content, and whether it was machine code.
     passed: Mutex<BTreeSet<Passed>>,
 }
 
 /// A search asks about the same candidate for several sizes, and the gate does not depend on them. What the driver's own
 /// compiler makes of its text is not the machine code that ran in a round.
-type Passed = ([u8; 32], [u8; 32], bool);
+type Passed = ([u8; 32], String, [u8; 32], bool);
 
 /// Who can be asked.
 struct Idle {
@@ -406,7 +406,7 @@ impl Measurer for Workers {
         let patience = Patience::new(options.seconds);
         let of = cases.recipe().digest(spec);
         let check = |_, candidate: &&Candidate| {
-            let key = (of, candidate.digest(), candidate.image.is_some());
+            let key = (of, candidate.id.clone(), candidate.digest(), candidate.image.is_some());
             if self.passed().contains(&key) {
                 return Ok(());
             }
