@@ -304,9 +304,6 @@ impl DeviceGate<'_> {
         let mut differing = Vec::new();
         for ((&index, (case, ran)), distinct) in served.iter().zip(ran).zip(distinct) {
             let distinct = distinct.map_err(|reason| (reason.into(), case.label.clone()))?;
-            if ran.iter().all(|one| one.known.is_some()) {
-                continue;
-            }
             let place = Place { case: index, step: None };
             for &run in &distinct {
                 questions.push(Question::Right { place, outputs: owned(&ran[run].outputs) });
@@ -394,7 +391,8 @@ impl DeviceGate<'_> {
     }
 }
 
-/// Whether the runs of one case wrote everything; one run for each of the outputs that they left.
+/// Whether the runs of one case wrote everything; one run for each of the outputs that they left and that are not known to be
+/// right.
 fn distinct(spec: &BoundSpec, case: &PreparedCase, ran: &[Ran]) -> Result<Vec<usize>, Reason> {
     let Some(ways) = ran.get(..WAYS.len()) else {
         let message = format!("{}: {} of {} runs came back", case.label, ran.len(), WAYS.len());

@@ -95,7 +95,7 @@ pub(crate) fn race_with(
     let mut refused: Vec<Option<Rejection>> = vec![None; candidates.len()];
     let held = turn(gpu, options, outside);
     // Taken out: after any failure there is none.
-    let mut kept = gpu.bench.take().map(|bench| *bench);
+    let mut kept = gpu.bench.take();
     let (mut timing, bench) =
         with_retries(gpu, candidates.len(), &label, &mut refused, |gpu, alive, refused| {
             let mut session =
@@ -103,7 +103,7 @@ pub(crate) fn race_with(
             let timing = session.race(candidates, alive, refused)?;
             Ok((timing, session.into_bench()))
         })?;
-    gpu.bench = outside.judge.remembers().then(|| Box::new(bench));
+    gpu.bench = outside.judge.remembers().then_some(bench);
     timing.race.turn = held.turn();
     Ok(timing)
 }

@@ -56,7 +56,7 @@ pub struct Gpu {
     /// Memory of the device gate, kept from one candidate to the next.
     pub(super) stage: Stage,
     /// What the last race left for the next one.
-    pub(super) bench: Option<Box<Bench>>,
+    pub(super) bench: Option<Bench>,
     /// Whether a lost context is replaced. A worker process ends instead.
     renews: bool,
     /// Whether the context is lost for good.
