@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use factory_ptx::ast::{
     AddressBase, Directive, Function, Initializer, Item, Module, Operand, Space, Statement, Variable,
 };
-use factory_spec::{BoundSpec, SizeExpr, SizeId, SizeKind, SizeValues, Variant};
+use factory_spec::{BoundSpec, SizeExpr, SizeValues, Variant};
 
 use crate::candidate::Candidate;
+use crate::regions::{Region, reached};
 use crate::verdict::Reason;
 
 /// One target's part of a plan.
@@ -19,128 +20,12 @@ pub(crate) struct Composed {
     pub(crate) sources: Vec<usize>,
 }
 
-/// Who serves which sizes: `when` conditions in the order in which they are tried, each with a winner.
-///
-/// The entries of `over` are split at the boundary that tells winners apart best, again and again. Only upper bounds are
-/// written: the first match wins, so sizes that a winner's own condition excludes fall through to the next one.
-/// `asked` are the sizes that winners have conditions on.
-pub(crate) fn regions(
-    spec: &BoundSpec,
-    over: &[(SizeValues, usize)],
-    asked: &BTreeSet<SizeId>,
-) -> Vec<Region> {
-    let mut found = Vec::new();
-    divide(spec, over, asked, &mut Vec::new(), &mut found);
-    found
-}
-
-/// The sizes that candidates have conditions on.
-pub(crate) fn asked(spec: &BoundSpec, candidates: &[&Candidate]) -> BTreeSet<SizeId> {
-    let names: BTreeSet<String> =
-        candidates.iter().flat_map(|candidate| candidate.variant.when.names()).collect();
-    names.iter().filter_map(|name| spec.size_id(name)).collect()
-}
-
-/// A part of the domain.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Region {
-    /// Upper bounds: this size is at most this.
-    pub(crate) bounds: Vec<(SizeId, u64)>,
-    pub(crate) winner: usize,
-}
-
-/// Winners once more, without bounds, for sizes that fall out of every region: a winner that is alone on its side of a boundary
-/// may serve only some of what lies there, and another one more of it.
-///
-/// Ascending by the sizes that winners have conditions on, so that what fits best comes first; of those with the same, the one
-/// for the most of the other sizes.
-pub(crate) fn everywhere(
-    spec: &BoundSpec,
-    over: &[(SizeValues, usize)],
-    asked: &BTreeSet<SizeId>,
-    fallback: usize,
-    regions: &[Region],
-) -> Vec<Region> {
-    let (asked, free): (Vec<SizeId>, Vec<SizeId>) =
-        (0..spec.sizes.len() as u32).map(SizeId).partition(|id| asked.contains(id));
-    let mut order: Vec<&(SizeValues, usize)> =
-        over.iter().filter(|(_, winner)| *winner != fallback).collect();
-    order.sort_by_key(|(sizes, _)| {
-        let asked: Vec<u64> = asked.iter().map(|&id| sizes[id]).collect();
-        let free: Vec<std::cmp::Reverse<u64>> = free.iter().map(|&id| std::cmp::Reverse(sizes[id])).collect();
-        (asked, free)
-    });
-    let mut seen: BTreeSet<usize> =
-        regions.iter().filter(|region| region.bounds.is_empty()).map(|region| region.winner).collect();
-    let fresh = order.into_iter().filter(|(_, winner)| seen.insert(*winner));
-    fresh.map(|(_, winner)| Region { bounds: Vec::new(), winner: *winner }).collect()
-}
-
-fn divide(
-    spec: &BoundSpec,
-    over: &[(SizeValues, usize)],
-    asked: &BTreeSet<SizeId>,
-    bounds: &mut Vec<(SizeId, u64)>,
-    found: &mut Vec<Region>,
-) {
-    let Some((_, first)) = over.first() else { return };
-    let split =
-        if over.iter().all(|(_, winner)| winner == first) { None } else { best_split(spec, over, asked) };
-    let Some((size, bound)) = split else {
-        found.push(Region { bounds: bounds.clone(), winner: *first });
-        return;
-    };
-    let (low, high): (Vec<_>, Vec<_>) = over.iter().cloned().partition(|(sizes, _)| sizes[size] <= bound);
-    bounds.push((size, bound));
-    divide(spec, &low, asked, bounds, found);
-    bounds.pop();
-    divide(spec, &high, asked, bounds, found);
-}
-
-/// The boundary that leaves the most entries with the winner of their side's majority; among equals one of a size that winners
-/// have conditions on, as others say less about who fits; among equals the widest gap.
-fn best_split(
-    spec: &BoundSpec,
-    over: &[(SizeValues, usize)],
-    asked: &BTreeSet<SizeId>,
-) -> Option<(SizeId, u64)> {
-    let majority = |side: &mut dyn Iterator<Item = usize>| -> usize {
-        let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
-        side.for_each(|winner| *counts.entry(winner).or_default() += 1);
-        counts.values().copied().max().unwrap_or(0)
-    };
-    /// Entries with their majority, whether the size is asked for, the gap.
-    type Score = (usize, bool, u64);
-    let mut best: Option<(Score, (SizeId, u64))> = None;
-    for (index, size) in spec.sizes.iter().enumerate() {
-        if !matches!(size.kind, SizeKind::Free { .. }) {
-            continue;
-        }
-        let id = SizeId(index as u32);
-        let values: BTreeSet<u64> = over.iter().map(|(sizes, _)| sizes[id]).collect();
-        let values: Vec<u64> = values.into_iter().collect();
-        for pair in values.windows(2) {
-            let bound = ((pair[0] as f64) * (pair[1] as f64)).sqrt().floor() as u64;
-            let bound = bound.clamp(pair[0], pair[1] - 1);
-            let side = |low: bool| {
-                over.iter().filter(move |(sizes, _)| (sizes[id] <= bound) == low).map(|(_, winner)| *winner)
-            };
-            let pure = majority(&mut side(true)) + majority(&mut side(false));
-            // The gap as a ratio in 1/1024, so that the choice is made in integers.
-            let gap = pair[1].saturating_mul(1024) / pair[0].max(1);
-            let score = (pure, asked.contains(&id), gap);
-            if best.as_ref().is_none_or(|(best, _)| score > *best) {
-                best = Some((score, (id, bound)));
-            }
-        }
-    }
-    best.map(|(_, split)| split)
-}
-
 /// Puts winners and the fallback into one module. `candidates` are the distinct winners and, last, the fallback;
-/// `regions` refer to them by position.
+/// `regions` refer to them by position; one that no size reaches, as far as is looked, is left out. `over` are the sizes of
+/// `better.over`.
 pub(crate) fn compose(
     spec: &BoundSpec,
+    over: &[SizeValues],
     candidates: &[&Candidate],
     modules: Vec<Module>,
     regions: &[Region],
@@ -158,9 +43,7 @@ pub(crate) fn compose(
         }
         parts.push(variant);
     }
-    let mut variants: Vec<Variant> = Vec::new();
-    let mut sources = Vec::new();
-    let mut names = BTreeSet::new();
+    let mut drafts: Vec<(usize, Variant)> = Vec::new();
     let order = regions
         .iter()
         .filter(|region| region.winner != fallback)
@@ -174,6 +57,17 @@ pub(crate) fn compose(
                 Some(value) if value != 0 => limit,
                 _ => limit.and(variant.when),
             };
+        }
+        drafts.push((source, variant));
+    }
+    let reached = reached(spec, over, &drafts.iter().map(|(_, variant)| &variant.when).collect::<Vec<_>>());
+    let last = drafts.len() - 1;
+    let mut variants: Vec<Variant> = Vec::new();
+    let mut sources = Vec::new();
+    let mut names = BTreeSet::new();
+    for (position, (source, mut variant)) in drafts.into_iter().enumerate() {
+        if position != last && !reached[position] {
+            continue;
         }
         let base = variant.name.clone();
         let mut number = 2;

@@ -21,7 +21,12 @@ pub(crate) fn evaluate(spec: &BoundSpec, sizes: &SizeValues, expression: &SizeEx
 
 /// Whether a variant claims these sizes. A condition without a value claims nothing.
 pub(crate) fn serves(spec: &BoundSpec, sizes: &SizeValues, variant: &Variant) -> bool {
-    evaluate(spec, sizes, &variant.when).is_ok_and(|value| value != 0)
+    holds(spec, sizes, &variant.when)
+}
+
+/// Whether a condition holds at these sizes.
+pub(crate) fn holds(spec: &BoundSpec, sizes: &SizeValues, when: &SizeExpr) -> bool {
+    evaluate(spec, sizes, when).is_ok_and(|value| value != 0)
 }
 
 /// The variant that a launch at these sizes would take: the first whose condition holds.

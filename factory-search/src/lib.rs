@@ -45,6 +45,7 @@ mod priority;
 mod proposer;
 mod proposers;
 mod prove;
+mod regions;
 mod screen;
 mod search;
 mod sequences;

@@ -17,8 +17,9 @@ pub struct Budget {
     pub candidates: usize,
     /// Seconds after which no further candidate is started. `None`: as long as it takes.
     ///
-    /// With a GPU, screening for targets that nothing measures stops at half of it, so that there is time to measure; what is
-    /// left is shared out among the sizes. It bounds what is begun and not what must end: one candidate for each size is
+    /// With a GPU, targets that nothing measures come last, with a seventh of the time at least and what measuring left of it;
+    /// when that is over, candidates that were proved for the measured target go before others. The time for measuring is
+    /// shared out among the sizes. The limit bounds what is begun and not what must end: one candidate for each size is
     /// proved, one check and three rounds of a measurement that began are finished, the best one is measured a second time,
     /// and the winner is proved as a whole and sealed after it. Sizes that nobody measured in time are chosen by the model,
     /// and the certificate says so.

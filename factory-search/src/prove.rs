@@ -1,5 +1,7 @@
 //! A whole plan is proved: the gates that need no GPU, on the very bytes that are sealed.
 
+use std::collections::BTreeSet;
+
 use factory_spec::{BoundSpec, GateRecord, Outcome, Plan, Sealed, SizeId, SizeValues, TargetPlan, Variant};
 
 use crate::cases::Cases;
@@ -69,49 +71,94 @@ pub(crate) fn prove_target(
 
     // Every case on the plan as a launch would choose, then what was not reached on its own.
     let gate = MachineGate::new(spec, *subject, &module, seed)?;
-    let served: Vec<usize> =
-        (0..cases.all().len()).filter(|&index| gate.variant_for(&cases.all()[index]).is_some()).collect();
-    let unserved = (0..cases.all().len()).find(|index| !served.contains(index));
-    if let Some(index) = unserved {
+    let all: Vec<usize> = (0..cases.all().len()).collect();
+    let unserved = all.iter().find(|&&index| gate.variant_for(&cases.all()[index]).is_none());
+    if let Some(&index) = unserved {
         // The last variant serves every size, so this is a broken plan and no gap of the cases.
         let message = format!("no variant serves {}", cases.all()[index].label);
         return Err(Rejection::new(Gate::Machine, Reason::Plan { message }));
     }
-    let first_failure = |results: Vec<Result<(), Rejection>>| results.into_iter().find_map(Result::err);
-    let results = parallel::map(threads, &served, |_, &index| gate.run(&cases.all()[index]), |_, _| ());
-    if let Some(rejection) = first_failure(results) {
-        return Err(rejection);
-    }
-    gate.orders(cases, &served)?;
-    let mut count = served.len() as u32;
+    let mut ran = Ran::default();
+    let mut unreached: Vec<&Variant> = Vec::new();
     for (position, variant) in subject.variants.iter().enumerate() {
-        if served.iter().any(|&index| gate.variant_for(&cases.all()[index]) == Some(position)) {
-            continue;
+        let reached = |index: &usize| gate.variant_for(&cases.all()[*index]) == Some(position);
+        let these: Vec<usize> = all.iter().copied().filter(reached).collect();
+        match these.is_empty() {
+            true => unreached.push(variant),
+            false => drop(ran.note(variant, &these)),
         }
-        let alone = Subject { variants: std::slice::from_ref(variant), ..*subject };
-        let gate = MachineGate::new(spec, alone, &module, seed)?;
+    }
+    let mut gates: Vec<(MachineGate<'_>, Vec<usize>)> = vec![(gate, all)];
+    for variant in unreached {
         let served = cases.served(spec, variant);
         if served.is_empty() {
             let when = variant.when.to_string();
             return Err(Rejection::new(Gate::Machine, Reason::NoCase { when }));
         }
-        let results = parallel::map(threads, &served, |_, &index| gate.run(&cases.all()[index]), |_, _| ());
-        if let Some(rejection) = first_failure(results) {
-            return Err(rejection);
+        let fresh = ran.note(variant, &served);
+        if !fresh.is_empty() {
+            let alone = Subject { variants: std::slice::from_ref(variant), ..*subject };
+            gates.push((MachineGate::new(spec, alone, &module, seed)?, fresh));
         }
-        gate.orders(cases, &served)?;
-        count += served.len() as u32;
     }
+    run_all(&gates, cases, threads)?;
+    let count: usize = gates.iter().map(|(_, indices)| indices.len()).sum();
     records.push(passed(
         Gate::Machine,
-        count,
+        count as u32,
         format!(
             "{} variants; all outputs written and right, no fault, seed {seed}{}",
             subject.variants.len(),
-            gate.not_compared()
+            gates[0].0.not_compared()
         ),
     ));
     Ok(Proof { records })
+}
+
+/// Runs the cases of all gates, the longest first, so that no thread waits for the end of one gate; the first refusal in the
+/// order of the gates and of their cases.
+fn run_all(
+    gates: &[(MachineGate<'_>, Vec<usize>)],
+    cases: &Cases,
+    threads: usize,
+) -> Result<(), Rejection> {
+    let runs = gates.iter().enumerate().flat_map(|(gate, (_, indices))| {
+        indices.iter().enumerate().map(move |(position, &index)| (gate, position, index))
+    });
+    let mut runs: Vec<(usize, usize, usize)> = runs.collect();
+    runs.sort_by_key(|&(gate, position, index)| {
+        (std::cmp::Reverse(cases.all()[index].elements), gate, position)
+    });
+    let run = |_: usize, &(gate, _, index): &(usize, usize, usize)| gates[gate].0.run(&cases.all()[index]);
+    let outcomes = parallel::map(threads, &runs, run, |_, _| ());
+    let refused = runs.iter().zip(outcomes).filter_map(|(&(gate, position, _), outcome)| {
+        outcome.err().map(|rejection| ((gate, position), rejection))
+    });
+    if let Some((_, rejection)) = refused.min_by_key(|(place, _)| *place) {
+        return Err(rejection);
+    }
+    let orders = |_: usize, (gate, indices): &(MachineGate<'_>, Vec<usize>)| gate.orders(cases, indices);
+    parallel::map(threads, gates, orders, |_, _| ()).into_iter().collect()
+}
+
+/// Which cases each program of a plan ran. Variants that differ in their conditions alone are the same program, and no
+/// program runs a case twice.
+#[derive(Default)]
+struct Ran<'a> {
+    programs: Vec<(&'a Variant, BTreeSet<usize>)>,
+}
+
+impl<'a> Ran<'a> {
+    /// Notes that a variant runs these; those of them that its program did not run before.
+    fn note(&mut self, variant: &'a Variant, these: &[usize]) -> Vec<usize> {
+        let program = |variant: &'a Variant| (&variant.launches, &variant.scratch, variant.alignment);
+        let at = self.programs.iter().position(|(other, _)| program(other) == program(variant));
+        let at = at.unwrap_or_else(|| {
+            self.programs.push((variant, BTreeSet::new()));
+            self.programs.len() - 1
+        });
+        these.iter().copied().filter(|index| self.programs[at].1.insert(*index)).collect()
+    }
 }
 
 /// What re-running the gates on a sealed kernel found.

@@ -94,6 +94,12 @@ impl<'a> Screen<'a> {
         })
     }
 
+    /// Whether it passed every case on the machine before, for whatever target.
+    pub(crate) fn is_proved(&self, candidate: &Candidate) -> bool {
+        let full = self.full.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        full.get(&machine_key(candidate, None)).and_then(|cell| cell.get()).is_some_and(Result::is_ok)
+    }
+
     /// What the candidate asks of the hardware at these sizes.
     pub(crate) fn profile(&self, candidate: &Candidate, module: &Module, over: &SizeValues) -> Profile {
         once(&self.profiles, machine_key(candidate, Some(over)), || {

@@ -11,7 +11,8 @@ use super::driver::DriverError;
 use super::figures::{Overhead, first_difference};
 use super::graph;
 use super::judge::Judge;
-use super::sets::{Sets, Truth};
+use super::sets::Sets;
+use super::truth::Truth;
 
 /// Buffers, what is right in them, and what a window costs there.
 pub(super) struct Bench {
@@ -42,7 +43,7 @@ impl Bench {
     pub(super) fn new(gpu: &Gpu, spec: &BoundSpec, key: Key, judge: &dyn Judge) -> Result<Bench, Trouble> {
         let Key { sizes, seed, window_bytes, .. } = &key;
         let sets = Sets::new(gpu, spec, sizes, *seed, *window_bytes)?;
-        let truth = Truth::new(spec, sizes, &sets, *seed, judge)?;
+        let truth = Truth::new(gpu, spec, sizes, &sets, *seed, judge)?;
         let inputs = sets.fingerprints(gpu, false)?;
         let overhead = graph::overhead(gpu)?;
         Ok(Bench { key, sets, truth, inputs, overhead })

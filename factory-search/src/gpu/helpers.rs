@@ -15,6 +15,7 @@ use std::fmt::Write as _;
 ///   address's position in its word.
 /// - `differ(a, b, elements, kind, relative, absolute, into)`: counts elements with
 ///   `!(|a - b| <= relative * |b| + absolute)`, bits that are equal never counted. Kind 0: f32, 1: bf16, 2: f16, 3: f64.
+/// - `gather(from, into, bytes, width, pitch)`: copies `width` bytes from each `pitch` bytes on, until there are `bytes`.
 /// - `delay(cycles)`: nothing for so many cycles, so that the device is busy while the host gets ahead of it.
 /// - `empty()`: nothing, to time launches with.
 /// - `scrub(bytes, value, seen)`, added by [`module`]: each block writes the value over its dynamic shared memory and its
@@ -282,6 +283,20 @@ mod tests {
         let most =
             resources.iter().filter(|(name, _)| *name != "scrub").map(|(_, entry)| entry.registers).max();
         assert!(most.is_some_and(|most| most <= 64), "{resources:?}");
+    }
+
+    #[test]
+    fn columns_are_gathered() {
+        let bytes: Vec<u8> = (0..7 * 130).map(|at| (at % 251) as u8).collect();
+        let mut columns = vec![0u8; 7 * 9];
+        let mut memory = Memory::new();
+        let from = memory.input("from", &bytes);
+        let into = memory.output("into", &mut columns);
+        launch("gather", &mut memory, [3, 1, 1], 0, &[from + 121, into, 7 * 9, 9, 130]);
+        assert_eq!(memory.unwritten(into), None);
+        drop(memory);
+        let expected: Vec<u8> = bytes.chunks(130).flat_map(|row| row[121..].iter().copied()).collect();
+        assert_eq!(columns, expected);
     }
 
     #[test]

@@ -66,7 +66,7 @@ pub type Answer = Result<Telling, Reason>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Telling(pub bool);
 
-/// Some rows of the buffers that a timed candidate reads: what the oracle is to evaluate.
+/// A part of the buffers that a timed candidate reads: what the oracle is to evaluate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowInputs {
     /// The sizes of this part.
@@ -82,8 +82,8 @@ pub struct WindowInputs {
 pub struct WindowOutputs {
     /// The number of the window.
     pub number: usize,
-    /// The bytes of each output.
-    pub outputs: Vec<ByteBuf>,
+    /// The bytes of each output; `None` for one that the window says nothing about.
+    pub outputs: Vec<Option<ByteBuf>>,
 }
 
 /// Knows what is right.
@@ -210,8 +210,10 @@ impl Judge for LocalJudge<'_> {
             |_, WindowOutputs { number, outputs }| {
                 let window =
                     known.get(number).ok_or_else(|| format!("window {number} was never evaluated"))?;
-                let slices: Vec<&[u8]> = outputs.iter().map(AsRef::as_ref).collect();
-                compare::compare(self.spec, &window.case, &window.expected, &slices, &window.tolerances)
+                let (expected, tolerances) = (&window.expected, &window.tolerances);
+                let slices: Vec<Option<&[u8]>> =
+                    outputs.iter().map(|bytes| bytes.as_ref().map(|bytes| bytes.as_slice())).collect();
+                compare::compare_some(self.spec, &window.case, expected, &slices, tolerances)
                     .map(|_| ())
                     .map_err(|mismatch| mismatch.to_string())
             },

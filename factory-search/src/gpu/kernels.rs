@@ -20,6 +20,7 @@ pub(super) struct Helpers {
     intact: Handle,
     poison: Handle,
     differ: Handle,
+    gather: Handle,
     scrub: Handle,
     delay: Handle,
     empty: Handle,
@@ -39,6 +40,7 @@ impl Helpers {
             intact: null,
             poison: null,
             differ: null,
+            gather: null,
             scrub: null,
             delay: null,
             empty: null,
@@ -61,6 +63,7 @@ impl Helpers {
                 (&mut this.intact, c"intact"),
                 (&mut this.poison, c"poison"),
                 (&mut this.differ, c"differ"),
+                (&mut this.gather, c"gather"),
                 (&mut this.scrub, c"scrub"),
                 (&mut this.delay, c"delay"),
                 (&mut this.empty, c"empty"),
@@ -181,6 +184,18 @@ impl Gpu {
     ) -> Result<(), DriverError> {
         let values = [a, b, elements as u64, u64::from(kind), relative.to_bits(), absolute.to_bits(), into];
         self.helper(self.helpers.differ, [self.multiprocessors * 8, 1], 0, &values)
+    }
+
+    /// Queues copying `width` bytes from each `pitch` bytes on behind `from`, one behind the other, until there are `bytes`.
+    pub(super) fn gather(
+        &self,
+        (from, into): (Address, Address),
+        bytes: usize,
+        width: usize,
+        pitch: usize,
+    ) -> Result<(), DriverError> {
+        let values = [from, into, bytes as u64, width.max(1) as u64, pitch as u64];
+        self.helper(self.helpers.gather, [self.multiprocessors * 8, 1], 0, &values)
     }
 
     /// Queues writing NaN over the shared memory and most registers of every multiprocessor. Whether there is enough shared

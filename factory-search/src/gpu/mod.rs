@@ -38,6 +38,7 @@
 mod bench;
 mod check;
 mod clock;
+mod cuts;
 mod device;
 mod driver;
 mod familiar;
@@ -61,6 +62,7 @@ mod stage;
 mod state;
 mod tensor_map;
 mod timing;
+mod truth;
 mod turn;
 
 pub use check::DeviceReport;

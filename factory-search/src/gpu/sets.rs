@@ -1,29 +1,21 @@
-//! Buffers that a timed candidate rotates over, and what is right in them.
+//! Buffers that a timed candidate rotates over.
 
-use std::collections::BTreeSet;
-
-use factory_spec::{BoundSpec, Op, Reference, SizeId, SizeKind, SizeValues, tolerance};
-use serde_bytes::ByteBuf;
+use factory_spec::{BoundSpec, SizeValues};
 
 use super::device::{Buffer, Gpu, Trouble};
 use super::driver::DriverError;
 use super::figures::Rotation;
 use super::helpers::Range;
-use super::judge::{Judge, WindowInputs, WindowOutputs};
 use super::kernels::Table;
 use super::memory::{Access, Room};
 use super::poison::Poison;
 use super::secret::Stream;
 use super::stage::BAND_WORD;
-use crate::launch::{self, Bindings};
-use crate::model::with_size;
-use crate::verdict::Reason;
+use super::truth::Truth;
+use crate::launch::Bindings;
 
 /// Share of the free memory that sets may take.
 const MEMORY_SHARE: f64 = 0.8;
-/// Windows of rows that the oracle evaluates, and elements of all tensors in them together.
-const WINDOWS: usize = 6;
-const WINDOW_ELEMENTS: usize = 1 << 20;
 /// What a tensor is aligned to.
 const ALIGNMENT: usize = 256;
 /// The band between two tensors: from one to so many times the alignment, drawn anew for each, so that nobody can tell from
@@ -39,9 +31,9 @@ pub(super) struct Set {
 
 /// Where a tensor lies.
 #[derive(Clone, Copy, Debug)]
-struct Tensor {
-    address: u64,
-    bytes: usize,
+pub(super) struct Tensor {
+    pub(super) address: u64,
+    pub(super) bytes: usize,
 }
 
 /// An output as one run left it.
@@ -314,11 +306,13 @@ impl Sets {
         names.get(position % names.len().max(1)).copied().unwrap_or_default().to_owned()
     }
 
-    fn tensor(&self, index: usize) -> Option<Tensor> {
+    /// Where an argument of the first set lies.
+    pub(super) fn tensor(&self, index: usize) -> Option<Tensor> {
         self.sets[0].tensors[index]
     }
 
-    fn download(&self, from: u64, bytes: &mut [u8]) -> Result<(), DriverError> {
+    /// The bytes from an address in one of the tensors on.
+    pub(super) fn download(&self, from: u64, bytes: &mut [u8]) -> Result<(), DriverError> {
         // SAFETY: the range lies in a tensor of these sets, and the slice is alive.
         unsafe { self.driver.download(bytes.as_mut_ptr().cast(), from, bytes.len()) }
     }
@@ -329,275 +323,9 @@ pub(super) fn scalar(arg: &factory_spec::Arg) -> f64 {
     arg.values.first().copied().unwrap_or(if arg.dtype.is_float() { 0.5 } else { 1.0 })
 }
 
-/// How far elements may differ: the kind of comparison, the relative and the absolute bound.
-type Limits = (u32, f64, f64);
-
-/// What is right in the first set at the timed sizes.
-pub(super) struct Truth {
-    windows: Vec<Window>,
-    /// Outputs of the first candidate that agreed with the windows, by argument, with bounds for every element.
-    reference: Vec<(usize, Buffer, Option<Limits>)>,
-    /// Digests of the first set's outputs that were found right: candidates that add in the same order leave the same bits.
-    right: BTreeSet<Vec<u64>>,
-}
-
-/// Some rows, which the judge has evaluated.
-struct Window {
-    /// Its number for the judge.
-    number: usize,
-    sizes: SizeValues,
-    /// First row.
-    start: u64,
-    /// Rows of all and of this window along the size that is cut.
-    cut: Option<(SizeId, u64)>,
-    /// Mean square of each output.
-    squares: Vec<f64>,
-}
-
-impl Truth {
-    /// Evaluates the first rows, the last ones and some between, at places that the system draws, on the data that is on the
-    /// device.
-    pub(super) fn new(
-        spec: &BoundSpec,
-        sizes: &SizeValues,
-        sets: &Sets,
-        seed: u64,
-        judge: &dyn Judge,
-    ) -> Result<Truth, Trouble> {
-        let total: usize =
-            spec.args.iter().filter(|arg| !arg.scalar).map(|arg| spec.elements(arg, sizes)).sum();
-        let mut windows = Vec::new();
-        if let Some(size) = separable(spec).filter(|_| total > WINDOW_ELEMENTS) {
-            let SizeKind::Free { min, multiple_of, .. } = spec.size(size).kind else {
-                return Err(unknown(spec, sizes).into());
-            };
-            let all = sizes[size];
-            let rows = (WINDOW_ELEMENTS as u64 * all / total as u64 / WINDOWS as u64).max(1);
-            let rows = rows.max(min).next_multiple_of(multiple_of.max(1)).min(all);
-            let small = with_size(spec, sizes, size, rows).ok_or_else(|| unknown(spec, sizes))?;
-            for start in starts(all, rows, &mut Stream(super::secret::draw())) {
-                let window = Window {
-                    number: windows.len(),
-                    sizes: small.clone(),
-                    start,
-                    cut: Some((size, rows)),
-                    squares: Vec::new(),
-                };
-                windows.push(window.evaluated(spec, sets, seed, judge)?);
-            }
-        } else if total <= 64 * WINDOW_ELEMENTS {
-            let (sizes, squares) = (sizes.clone(), Vec::new());
-            let window = Window { number: 0, sizes, start: 0, cut: None, squares };
-            windows.push(window.evaluated(spec, sets, seed, judge)?);
-        } else {
-            return Err(unknown(spec, sizes).into());
-        }
-        Ok(Truth { windows, reference: Vec::new(), right: BTreeSet::new() })
-    }
-
-    /// Checks what a candidate wrote into the first set: windows against the oracle, every element against the first
-    /// candidate that passed. `fingerprints` are digests of the outputs of all sets: what was right once is right again.
-    pub(super) fn check(
-        &mut self,
-        gpu: &Gpu,
-        spec: &BoundSpec,
-        sizes: &SizeValues,
-        sets: &Sets,
-        fingerprints: &[u64],
-        judge: &dyn Judge,
-    ) -> Result<(), Trouble> {
-        let first = fingerprints.iter().take(fingerprints.len() / sets.sets.len().max(1));
-        let first: Vec<u64> = first.copied().collect();
-        if self.right.contains(&first) {
-            return Ok(());
-        }
-        self.compare(gpu, spec, sizes, sets, judge)?;
-        // A candidate without outputs to tell apart is compared every time.
-        if !first.is_empty() {
-            self.right.insert(first);
-        }
-        Ok(())
-    }
-
-    fn compare(
-        &mut self,
-        gpu: &Gpu,
-        spec: &BoundSpec,
-        sizes: &SizeValues,
-        sets: &Sets,
-        judge: &dyn Judge,
-    ) -> Result<(), Trouble> {
-        let mut left = Vec::new();
-        for window in &self.windows {
-            let mut outputs = Vec::new();
-            for (id, _) in spec.outputs() {
-                outputs.push(ByteBuf::from(window.bytes(spec, sets, id.index())?));
-            }
-            left.push(WindowOutputs { number: window.number, outputs });
-        }
-        let answers = judge.agree(left);
-        if answers.len() != self.windows.len() {
-            let message = format!("{} of {} windows were compared", answers.len(), self.windows.len());
-            return Err(Reason::Infrastructure { message }.into());
-        }
-        for (window, answer) in self.windows.iter().zip(answers) {
-            answer.map_err(|message| Reason::Mismatch {
-                sizes: format!("{} from row {}", launch::label(spec, sizes), window.start),
-                message,
-            })?;
-        }
-        if self.reference.is_empty() {
-            return self.keep(gpu, spec, sizes, sets);
-        }
-        for (index, reference, bounds) in &self.reference {
-            let (Some((kind, relative, absolute)), Some(buffer)) = (bounds, sets.tensor(*index)) else {
-                continue;
-            };
-            let count = Buffer::new(gpu, 8)?;
-            count.upload(0, &[0; 8])?;
-            let arg = &spec.args[*index];
-            let elements = spec.elements(arg, sizes);
-            let pair = (buffer.address, reference.address);
-            gpu.differ(pair, elements, *kind, (*relative, *absolute), count.address)?;
-            gpu.wait()?;
-            let mut bytes = [0; 8];
-            count.download(0, &mut bytes)?;
-            let wrong = u64::from_le_bytes(bytes);
-            if wrong > 0 {
-                return Err(Reason::Mismatch {
-                    sizes: launch::label(spec, sizes),
-                    message: format!(
-                        "{wrong} of {elements} elements of `{}` differ from another candidate's",
-                        arg.name
-                    ),
-                }
-                .into());
-            }
-        }
-        Ok(())
-    }
-
-    /// How far elements of an output may be from each other; `None` where bits have to be equal.
-    fn limits(&self, arg: usize) -> Option<Limits> {
-        self.reference.iter().find(|(index, ..)| *index == arg).and_then(|(_, _, limits)| *limits)
-    }
-
-    /// Keeps the first set's outputs as the reference of the candidates to come.
-    fn keep(&mut self, gpu: &Gpu, spec: &BoundSpec, sizes: &SizeValues, sets: &Sets) -> Result<(), Trouble> {
-        let bounds = tolerance::tolerances(spec, sizes);
-        for (position, (id, arg)) in spec.outputs().enumerate() {
-            let Some(tensor) = sets.tensor(id.index()) else { continue };
-            let copy = Buffer::new(gpu, tensor.bytes)?;
-            // SAFETY: both have that many bytes, and the stream is of this context.
-            unsafe { gpu.driver.copy(copy.address, tensor.address, tensor.bytes, gpu.stream) }?;
-            let stated = bounds.0.get(&id).and_then(|bound| bound.max_relative).unwrap_or(0.0);
-            // Two right answers may each be off by the bound, in either direction.
-            let relative = 2.0 * stated.max(8.0 * arg.dtype.epsilon());
-            let squares = self.windows.iter().filter_map(|window| window.squares.get(position).copied());
-            let square: f64 = squares.fold(0.0, f64::max);
-            let limits =
-                super::helpers::differ_kind(arg.dtype).map(|kind| (kind, relative, relative * square.sqrt()));
-            self.reference.push((id.index(), copy, limits));
-        }
-        Ok(gpu.wait()?)
-    }
-}
-
-/// Where windows of so many rows begin: at the first row, at the last ones, and anywhere between, each place once.
-fn starts(all: u64, rows: u64, random: &mut Stream) -> Vec<u64> {
-    let last = all.saturating_sub(rows);
-    let mut found = vec![0, last];
-    found.extend((2..WINDOWS).map(|_| random.next() % (last + 1)));
-    found.sort_unstable();
-    found.dedup();
-    found
-}
-
-fn unknown(spec: &BoundSpec, sizes: &SizeValues) -> Reason {
-    Reason::Infrastructure {
-        message: format!(
-            "what is right at {} is too large for the oracle, and no size can be cut into independent parts",
-            launch::label(spec, sizes)
-        ),
-    }
-}
-
-impl Window {
-    /// Has the judge evaluate what lies in these rows on the device.
-    fn evaluated(
-        mut self,
-        spec: &BoundSpec,
-        sets: &Sets,
-        seed: u64,
-        judge: &dyn Judge,
-    ) -> Result<Window, Trouble> {
-        let mut tensors = Vec::new();
-        for (id, _) in spec.inputs().filter(|(_, arg)| !arg.scalar) {
-            tensors.push((id.index() as u32, ByteBuf::from(self.bytes(spec, sets, id.index())?)));
-        }
-        let inputs = WindowInputs { sizes: self.sizes.0.clone(), seed, tensors };
-        self.squares = judge.open(self.number, &inputs)?;
-        Ok(self)
-    }
-
-    /// The bytes of an argument's rows in the first set.
-    fn bytes(&self, spec: &BoundSpec, sets: &Sets, index: usize) -> Result<Vec<u8>, DriverError> {
-        let arg = &spec.args[index];
-        let len = spec.elements(arg, &self.sizes) * arg.dtype.size();
-        let mut bytes = vec![0; len];
-        let offset = match self.cut {
-            Some((size, rows)) if arg.shape.first() == Some(&size) => {
-                len / rows.max(1) as usize * self.start as usize
-            }
-            _ => 0,
-        };
-        if let Some(tensor) = sets.tensor(index) {
-            assert!(offset + bytes.len() <= tensor.bytes, "rows lie in their tensor");
-            sets.download(tensor.address + offset as u64, &mut bytes)?;
-        }
-        Ok(bytes)
-    }
-}
-
-/// A size along which the outputs fall into independent parts: outermost wherever it occurs, in every output, and not
-/// reduced over, counted or asked for by the program.
-pub(super) fn separable(spec: &BoundSpec) -> Option<SizeId> {
-    let Reference::Program(program) = &spec.reference else { return None };
-    (0..spec.sizes.len()).map(|index| SizeId(index as u32)).find(|id| {
-        let free = matches!(spec.size(*id).kind, SizeKind::Free { .. });
-        let shapes = spec.args.iter().filter(|arg| !arg.scalar).all(|arg| {
-            let times = arg.shape.iter().filter(|size| *size == id).count();
-            match arg.role.writes() {
-                true => times == 1 && arg.shape.first() == Some(id),
-                false => times == 0 || (times == 1 && arg.shape.first() == Some(id)),
-            }
-        });
-        let name = &spec.size(*id).name;
-        let derived = spec.sizes.iter().any(
-            |size| matches!(&size.kind, SizeKind::Derived(expression) if expression.names().contains(name)),
-        );
-        let nodes = program.nodes.iter().all(|node| match &node.op {
-            Op::Reduce { over, .. } => !over.contains(id),
-            Op::Iota(size) | Op::Size(size) => size != id,
-            _ => true,
-        });
-        free && shapes && !derived && nodes
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn windows_hold_the_first_rows_the_last_ones_and_some_that_nobody_knows() {
-        let found = starts(32768, 100, &mut Stream(1));
-        assert_eq!((found.first(), found.last()), (Some(&0), Some(&32668)));
-        assert_eq!(found.len(), WINDOWS);
-        assert_ne!(found, starts(32768, 100, &mut Stream(2)));
-        assert_eq!(starts(7, 7, &mut Stream(1)), [0]);
-        assert!(starts(8, 7, &mut Stream(1)).iter().all(|start| start + 7 <= 8));
-    }
 
     #[test]
     fn tensors_lie_apart_in_an_order_that_changes() {

@@ -29,6 +29,11 @@ use crate::toolchain::Ptxas;
 use crate::verdict::Gate;
 use crate::worker::Prover;
 
+use screening::Listed;
+
+/// Part of the time limit that measuring has where there are also targets that nothing measures.
+const MEASURING: f64 = 0.85;
+
 /// What a search works with.
 pub struct Means<'a> {
     /// Brings candidates.
@@ -148,13 +153,19 @@ pub fn search_by(
     };
     let screen = Screen::new(spec, &cases, options.seed, run.measured.is_some(), prover);
     let fallbacks = run.fallbacks(&screen)?;
-    let (mut pool, reserves) = run.screen_all(&screen, observer);
-    run.prove_best(&screen, &mut pool, observer);
+    let Listed { work, reserves } = run.list(observer);
     let mut learned = None;
-    if let Ok(measurer) = &mut measurer {
-        learned = Some(run.rounds(&mut **measurer, &screen, &mut pool, reserves, observer));
-        run.hold_out(&mut **measurer, &mut pool, observer);
-    }
+    let mut pool = match &mut measurer {
+        Ok(measurer) => {
+            let mut pool = Vec::new();
+            learned = Some(run.rounds(&mut **measurer, &screen, &mut pool, reserves, observer));
+            run.hold_out(&mut **measurer, &mut pool, observer);
+            run.follow(&screen, &mut pool, work, observer);
+            pool
+        }
+        Err(_) => run.screen_these(&screen, &work, 0, observer),
+    };
+    run.prove_best(&screen, &mut pool, observer);
     let winners = run.winners(&pool, observer);
     if let Some(learned) = &mut learned {
         let chosen = winners.values().flatten();
@@ -249,13 +260,14 @@ impl Run<'_> {
         until.is_some_and(|limit| self.started.elapsed().as_secs_f64() > limit)
     }
 
-    /// When an entry of `better.over` must give way to the next one, in seconds of the search.
+    /// When an entry of `better.over` must give way to the next one, in seconds of the search. Targets that nothing measures
+    /// come last and need some of the time.
     fn share_of_time(&self, over: usize) -> Option<f64> {
         let now = self.started.elapsed().as_secs_f64();
-        self.options
-            .budget
-            .seconds
-            .map(|limit| now + (limit - now).max(1.0) / (self.over.len() - over) as f64)
+        let others = self.arches.iter().any(|&arch| self.measured != Some(arch));
+        let share = if others { MEASURING } else { 1.0 };
+        let limit = self.options.budget.seconds.map(|limit| limit * share);
+        limit.map(|limit| now + (limit - now).max(1.0) / (self.over.len() - over) as f64)
     }
 }
 

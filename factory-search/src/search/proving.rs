@@ -11,6 +11,7 @@ use crate::gates;
 use crate::learn::View;
 use crate::observer::{Event, Observer, Phase};
 use crate::parallel;
+use crate::regions::serves_neighbours;
 use crate::screen::Screen;
 use crate::toolchain::Resources;
 use crate::verdict::{Gate, Rejection};
@@ -59,7 +60,8 @@ impl Run<'_> {
     }
 
     /// For targets that nobody measures: assembles the best by the model, orders them again with real registers, and runs
-    /// every case on the first that passes them all.
+    /// every case on the first that passes them all; where that one serves this one size alone, on the first after it
+    /// that serves more.
     pub(super) fn prove_best(&self, screen: &Screen<'_>, pool: &mut [Entry], observer: &mut dyn Observer) {
         let groups: Vec<(Arch, usize)> = self
             .arches
@@ -91,17 +93,27 @@ impl Run<'_> {
             groups,
             |_, &(arch, over)| {
                 let mut outcomes: Vec<(usize, Result<u32, Rejection>)> = Vec::new();
-                // Candidates that were assembled go first: their order rests on more.
-                let (assembled, rest): (Vec<usize>, Vec<usize>) = ranked(shared, arch, over)
-                    .into_iter()
-                    .partition(|&index| shared[index].record.registers.is_some());
-                for index in assembled.into_iter().chain(rest) {
+                // Candidates that were assembled go first: their order rests on more. When time is over, those that need no
+                // further proof do.
+                let mut order = ranked(shared, arch, over);
+                order.sort_by_key(|&index| shared[index].record.registers.is_none());
+                if self.out_of_time() {
+                    let known = |candidate: &Candidate| screen.is_proved(candidate);
+                    order.sort_by_key(|&index| !shared[index].candidate.as_ref().is_some_and(known));
+                }
+                let mut passed = false;
+                for index in order {
                     let Some(candidate) = &shared[index].candidate else { continue };
+                    let roomy = serves_neighbours(self.spec, &self.over[over], &candidate.variant);
+                    if passed && !roomy {
+                        continue;
+                    }
                     let outcome =
                         screen.read(candidate).and_then(|module| screen.full(candidate, &module, threads));
-                    let passed = outcome.is_ok();
+                    passed |= outcome.is_ok();
+                    let enough = outcome.is_ok() && roomy;
                     outcomes.push((index, outcome));
-                    if passed {
+                    if enough {
                         break;
                     }
                 }

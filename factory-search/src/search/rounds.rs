@@ -16,6 +16,7 @@ use crate::measurer::Measurer;
 use crate::model::{Target, compulsory_bytes};
 use crate::observer::{Event, Observer, Phase};
 use crate::priority;
+use crate::regions::serves_neighbours;
 use crate::screen::Screen;
 use crate::verdict::{Gate, Reason, Rejection, Verdict};
 
@@ -417,6 +418,22 @@ impl<'a> One<'a, '_> {
         told
     }
 
+    /// Proves these on the machine; those that hold.
+    fn proved_of(
+        &mut self,
+        these: &[usize],
+        failed: &mut Option<String>,
+        observer: &mut dyn Observer,
+    ) -> Vec<usize> {
+        self.run.prove_these(self.screen, self.pool, these, observer);
+        let (proved, refused): (Vec<usize>, Vec<usize>) =
+            these.iter().copied().partition(|&index| self.pool[index].proved);
+        for index in refused {
+            self.run.remember(&self.pool[index], false, failed);
+        }
+        proved
+    }
+
     /// The best of all rounds once more, side by side, after every case on the machine: times of different calls are not to be
     /// compared to the last per cent.
     fn finals(
@@ -426,9 +443,10 @@ impl<'a> One<'a, '_> {
         failed: &mut Option<String>,
         observer: &mut dyn Observer,
     ) {
-        let ranking = self.strategy.ranking();
+        let ranking: Vec<usize> =
+            self.strategy.ranking().iter().map(|&position| self.places[position]).collect();
         let mut digests = BTreeSet::new();
-        let mut best = ranking.into_iter().map(|position| self.places[position]);
+        let mut best = ranking.iter().copied();
         let mut finalists = Vec::new();
         // Past the limit only what must be there is proved.
         let wanted = if self.run.is_past(until) { 1 } else { FINALISTS };
@@ -444,13 +462,18 @@ impl<'a> One<'a, '_> {
             if group.is_empty() {
                 break;
             }
-            self.run.prove_these(self.screen, self.pool, &group, observer);
-            for index in group {
-                match self.pool[index].proved {
-                    true => finalists.push(index),
-                    false => self.run.remember(&self.pool[index], false, failed),
-                }
-            }
+            finalists.extend(self.proved_of(&group, failed, observer));
+        }
+        // Where those serve these sizes alone, sizes near them need somebody too: the best of the others takes part.
+        let roomy = |this: &Self, index: usize| {
+            let entry = &this.pool[index];
+            let candidate = entry.candidate.as_ref().filter(|_| entry.record.rejection.is_none());
+            candidate.is_some_and(|one| serves_neighbours(this.run.spec, this.sizes(), &one.variant))
+        };
+        let mut others = ranking.iter().copied();
+        while !finalists.is_empty() && !finalists.iter().any(|&index| roomy(self, index)) {
+            let Some(index) = others.find(|&index| roomy(self, index)) else { break };
+            finalists.extend(self.proved_of(&[index], failed, observer));
         }
         if finalists.is_empty() {
             // Nothing was measured, or nothing that was holds: the model's best that passes is better than the fallback.

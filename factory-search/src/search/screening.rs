@@ -20,9 +20,6 @@ use crate::proposer::Proposal;
 use crate::screen::Screen;
 use crate::verdict::{Gate, Reason, Rejection, Verdict};
 
-/// Part of the time limit after which the first screening stops where something is measured.
-const SCREENING: f64 = 0.5;
-
 /// A configuration that is to be looked at.
 pub(super) struct Work<'a> {
     pub(super) arch: Arch,
@@ -30,14 +27,17 @@ pub(super) struct Work<'a> {
     pub(super) proposal: Proposal<'a>,
 }
 
+/// What a search may look at.
+pub(super) struct Listed<'a> {
+    /// Of targets that nothing measures, in the order in which they are looked at.
+    pub(super) work: Vec<Work<'a>>,
+    /// Of the target that is measured, one for each entry of `better.over`: they come out while others are timed.
+    pub(super) reserves: Vec<Reserve<'a>>,
+}
+
 impl<'a> Run<'a> {
-    /// Lists configurations and runs the cheap gates on each that is chosen. Those of a target that is measured come out of
-    /// the reserves while others are timed: one half is chosen now, the other half when something is known.
-    pub(super) fn screen_all(
-        &self,
-        screen: &Screen<'_>,
-        observer: &mut dyn Observer,
-    ) -> (Vec<Entry>, Vec<Reserve<'a>>) {
+    /// Lists configurations, and chooses which may be looked at.
+    pub(super) fn list(&self, observer: &mut dyn Observer) -> Listed<'a> {
         observer.event(&Event::Phase { phase: Phase::Enumerate, total: self.arches.len() * self.over.len() });
         let mut work: Vec<Work<'a>> = Vec::new();
         let mut later = 0;
@@ -70,25 +70,77 @@ impl<'a> Run<'a> {
             }
         }
         observer.event(&Event::Phase { phase: Phase::Screen, total: work.len() + later });
-        (self.screen_these(screen, &work, 0, observer), reserves)
+        Listed { work, reserves }
+    }
+
+    /// Looks at what the other targets may have, after the one that is measured: first at the twins of what was best there,
+    /// which cost next to nothing where both targets have the same code, then at `work` as long as there is time.
+    pub(super) fn follow(
+        &self,
+        screen: &Screen<'_>,
+        pool: &mut Vec<Entry>,
+        work: Vec<Work<'a>>,
+        observer: &mut dyn Observer,
+    ) {
+        let others: Vec<Arch> =
+            self.arches.iter().copied().filter(|&arch| self.measured != Some(arch)).collect();
+        if others.is_empty() {
+            return;
+        }
+        let mut all: Vec<Work<'a>> = Vec::new();
+        for over in 0..self.over.len() {
+            let best: Vec<&Tunables> = pool
+                .iter()
+                .filter(|entry| entry.over == over && entry.proved && entry.record.measured.is_some())
+                .map(|entry| &entry.record.tunables)
+                .collect();
+            for &arch in &others {
+                let proposals = self.proposer.propose(arch, &self.over[over]).into_iter();
+                let twins = proposals
+                    .filter(|proposal| proposal.tunables().is_some_and(|tunables| best.contains(&tunables)));
+                all.extend(twins.map(|proposal| Work { arch, over, proposal }));
+            }
+        }
+        let twins: BTreeSet<(Arch, usize, Tunables)> = all
+            .iter()
+            .filter_map(|work| Some((work.arch, work.over, work.proposal.tunables()?.clone())))
+            .collect();
+        let is_twin = |work: &Work<'_>| {
+            let tunables = work.proposal.tunables().cloned();
+            tunables.is_some_and(|tunables| twins.contains(&(work.arch, work.over, tunables)))
+        };
+        let known = all.len();
+        all.extend(work.into_iter().filter(|work| !is_twin(work)));
+        observer.event(&Event::Phase { phase: Phase::Screen, total: all.len() });
+        let entries = self.screen_until(screen, &all, known, pool.len(), observer);
+        pool.extend(entries);
     }
 
     /// Runs the cheap gates on each; `first` is how many were looked at before.
-    fn screen_these(
+    pub(super) fn screen_these(
         &self,
         screen: &Screen<'_>,
         work: &[Work<'a>],
         first: usize,
         observer: &mut dyn Observer,
     ) -> Vec<Entry> {
+        self.screen_until(screen, work, 0, first, observer)
+    }
+
+    /// Runs the cheap gates on the first `sure`, and on the others as long as there is time.
+    fn screen_until(
+        &self,
+        screen: &Screen<'_>,
+        work: &[Work<'a>],
+        sure: usize,
+        first: usize,
+        observer: &mut dyn Observer,
+    ) -> Vec<Entry> {
         let mut best = vec![f64::INFINITY; self.over.len()];
-        // There must be time left to measure.
-        let share = if self.measured.is_some() { SCREENING } else { 1.0 };
-        let limit = self.options.budget.seconds.map(|seconds| seconds * share);
         let entries = parallel::map(
             self.threads,
             work,
-            |index, work| match self.is_past(limit) {
+            |index, work| match index >= sure && self.out_of_time() {
                 true => None,
                 false => Some(self.screen_one(screen, first + index, work)),
             },

@@ -9,7 +9,7 @@ use super::entry::{Entry, ranked, winner};
 use crate::candidate::Candidate;
 use crate::cases::Cases;
 use crate::certificate::{Evidence, ServedSizes, certificate};
-use crate::compose::{Composed, asked, compose, everywhere, regions};
+use crate::compose::{Composed, compose};
 use crate::error::SearchError;
 use crate::found::{CandidateRecord, Found};
 use crate::gates::Subject;
@@ -18,6 +18,7 @@ use crate::launch;
 use crate::measurer::Measurer;
 use crate::observer::{Event, Observer, Phase};
 use crate::prove::{add_boundaries, prove_target};
+use crate::regions::{asked, everywhere, regions, serves_neighbours};
 use crate::verdict::{Gate, Reason, Rejection, Verdict};
 
 impl Run<'_> {
@@ -177,30 +178,29 @@ impl Run<'_> {
         chosen: &[Option<usize>],
         fallback: &Candidate,
     ) -> Result<(Composed, Vec<usize>), Reason> {
-        let mut distinct: Vec<usize> = Vec::new();
-        let mut digests: Vec<[u8; 32]> = Vec::new();
-        let mut served: Vec<(SizeValues, Option<usize>)> = Vec::new();
-        let fallback_digest = fallback.digest();
-        let mut fallback_won = false;
+        let mut distinct = Distinct { pool, fallback: fallback.digest(), members: Vec::new() };
+        let winners: Vec<Option<usize>> =
+            chosen.iter().map(|&winner| winner.and_then(|index| distinct.place(index))).collect();
+        let fallback_won = chosen.iter().flatten().any(|&index| distinct.is_fallback(index));
+        // Behind a winner that serves these sizes alone stands the best that also serves what is near them.
+        let mut behind: Vec<(usize, usize)> = Vec::new();
         for (over, winner) in chosen.iter().enumerate() {
-            let position = winner.and_then(|index| {
-                let candidate = pool[index].candidate.as_ref()?;
-                let digest = candidate.digest();
-                if digest == fallback_digest {
-                    fallback_won = true;
-                    return None;
-                }
-                Some(digests.iter().position(|known| *known == digest).unwrap_or_else(|| {
-                    digests.push(digest);
-                    distinct.push(index);
-                    distinct.len() - 1
-                }))
-            });
-            served.push((self.over[over].clone(), position));
+            let sizes = &self.over[over];
+            let roomy = |index: usize| {
+                let candidate = pool[index].candidate.as_ref();
+                candidate.is_some_and(|one| serves_neighbours(self.spec, sizes, &one.variant))
+            };
+            if winner.is_none_or(roomy) {
+                continue;
+            }
+            let others = ranked(pool, fallback.arch, over).into_iter();
+            let next = others.filter(|&index| pool[index].proved && roomy(index)).next();
+            behind.extend(next.and_then(|index| distinct.place(index)).map(|place| (over, place)));
         }
-        let last = distinct.len();
+        let last = distinct.members.len();
         let served: Vec<(SizeValues, usize)> =
-            served.into_iter().map(|(sizes, winner)| (sizes, winner.unwrap_or(last))).collect();
+            self.over.iter().cloned().zip(winners.iter().map(|winner| winner.unwrap_or(last))).collect();
+        let distinct: Vec<usize> = distinct.members.iter().map(|(_, index)| *index).collect();
         let mut candidates: Vec<&Candidate> =
             distinct.iter().filter_map(|&index| pool[index].candidate.as_ref()).collect();
         candidates.push(fallback);
@@ -215,9 +215,39 @@ impl Run<'_> {
         let mut regions = regions(self.spec, &served, &asked);
         // Where the fallback has won, it must not lose that.
         if !fallback_won {
-            regions.extend(everywhere(self.spec, &served, &asked, last, &regions));
+            let behind = behind.into_iter().map(|(over, place)| (self.over[over].clone(), place));
+            let all: Vec<(SizeValues, usize)> = served.iter().cloned().chain(behind).collect();
+            regions.extend(everywhere(self.spec, &all, &asked, last, &regions));
         }
-        let composed = compose(self.spec, &candidates, modules, &regions)?;
+        let composed = compose(self.spec, self.over, &candidates, modules, &regions)?;
         Ok((composed, distinct))
+    }
+}
+
+/// Winners that are not the same program, and not the fallback, in the order in which they came up.
+struct Distinct<'a> {
+    pool: &'a [Entry],
+    fallback: [u8; 32],
+    /// Digests, and positions in the pool.
+    members: Vec<([u8; 32], usize)>,
+}
+
+impl Distinct<'_> {
+    fn digest(&self, index: usize) -> Option<[u8; 32]> {
+        self.pool[index].candidate.as_ref().map(Candidate::digest)
+    }
+
+    fn is_fallback(&self, index: usize) -> bool {
+        self.digest(index) == Some(self.fallback)
+    }
+
+    /// The place of a candidate, which it gets if it had none; `None` for the fallback.
+    fn place(&mut self, index: usize) -> Option<usize> {
+        let digest = self.digest(index).filter(|digest| *digest != self.fallback)?;
+        let known = self.members.iter().position(|(other, _)| *other == digest);
+        Some(known.unwrap_or_else(|| {
+            self.members.push((digest, index));
+            self.members.len() - 1
+        }))
     }
 }

@@ -22,7 +22,7 @@ use crate::image::Image;
 use crate::verdict::{Gate, Reason, Rejection};
 
 /// The version of everything here. Both sides must have the same.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What a worker writes first. Whatever comes before it, such as the banner of a login, is passed over.
 pub const MARKER: &[u8] = b"\nkernel-factory-worker-1\n";
