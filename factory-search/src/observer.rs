@@ -6,7 +6,8 @@ use crate::found::CandidateRecord;
 use crate::gpu::Timing;
 use crate::verdict::Gate;
 
-/// The steps of a search, in order.
+/// The steps of a search, in order. Where something measures, screening and proving come again after it, for the targets that
+/// nothing measures; sealing and holding out come once for each target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Phase {
@@ -20,8 +21,10 @@ pub enum Phase {
     Prove,
     /// The proved ones are checked on a GPU and timed there.
     Measure,
-    /// The winners are put into one plan, and the plan is proved as a whole.
+    /// The winners are put into one plan for each target, and the plan is proved as a whole.
     Seal,
+    /// Every variant of a plan that is measured runs on cases of a secret seed.
+    HoldOut,
 }
 
 impl Phase {
@@ -34,6 +37,7 @@ impl Phase {
             Self::Prove => "prove",
             Self::Measure => "measure",
             Self::Seal => "seal",
+            Self::HoldOut => "hold out",
         }
     }
 }

@@ -98,7 +98,6 @@ impl Run<'_> {
         mut measurer: Result<&mut dyn Measurer, &str>,
         observer: &mut dyn Observer,
     ) -> Result<Found, SearchError> {
-        observer.event(&Event::Phase { phase: Phase::Seal, total: self.arches.len() });
         let mut targets = Vec::new();
         let mut ptx = BTreeMap::new();
         let mut evidence = Vec::new();
@@ -114,6 +113,7 @@ impl Run<'_> {
             let (composed, distinct) = self
                 .compose(&pool, &chosen, fallback)
                 .map_err(|reason| refused(Rejection::new(Gate::Parse, reason)))?;
+            observer.event(&Event::Phase { phase: Phase::Seal, total: 0 });
             let file = format!("{arch}.ptx");
             let target = TargetPlan { arch, ptx: file.clone(), variants: composed.variants };
             add_boundaries(self.spec, &target, cases, self.options.seed);
@@ -122,6 +122,7 @@ impl Run<'_> {
                 .map_err(refused)?;
             let holdout = match &mut measurer {
                 Ok(measurer) if arch.runs_on(measurer.capability()) => {
+                    observer.event(&Event::Phase { phase: Phase::HoldOut, total: 0 });
                     match hold_out_target(&mut **measurer, self.spec, &target, &composed.ptx) {
                         Err(rejection) if rejection.verdict == Verdict::Infrastructure => {
                             let reason = rejection.reason.to_string();
