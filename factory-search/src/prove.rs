@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use factory_spec::{BoundSpec, GateRecord, Outcome, Plan, Sealed, SizeId, SizeValues, TargetPlan, Variant};
 
 use crate::cases::Cases;
-use crate::gates::machine::MachineGate;
+use crate::gates::machine::{MachineGate, threads_of};
 use crate::gates::{self, Subject};
 use crate::launch;
 use crate::parallel;
@@ -129,7 +129,11 @@ fn run_all(
     runs.sort_by_key(|&(gate, position, index)| {
         (std::cmp::Reverse(cases.all()[index].elements), gate, position)
     });
-    let run = |_: usize, &(gate, _, index): &(usize, usize, usize)| gates[gate].0.run(&cases.all()[index]);
+    let elements: Vec<usize> = runs.iter().map(|&(_, _, index)| cases.all()[index].elements).collect();
+    let each = threads_of(&elements, threads);
+    let run = |at: usize, &(gate, _, index): &(usize, usize, usize)| {
+        gates[gate].0.run_on(&cases.all()[index], each[at])
+    };
     let outcomes = parallel::map(threads, &runs, run, |_, _| ());
     let refused = runs.iter().zip(outcomes).filter_map(|(&(gate, position, _), outcome)| {
         outcome.err().map(|rejection| ((gate, position), rejection))

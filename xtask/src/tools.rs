@@ -52,6 +52,8 @@ pub(crate) fn install() -> Result<Tools, Failure> {
             "--quiet",
             "--locked",
             "--no-default-features",
+            // It runs for a moment; to optimise it takes longer.
+            "--debug",
             "cargo-deny",
             "--version",
             CARGO_DENY,

@@ -41,6 +41,18 @@ pub struct How {
     pub shifted: bool,
     /// Blocks that are resident at a time.
     pub resident_blocks: u64,
+    /// Threads of this process that share the blocks of a launch.
+    pub threads: usize,
+}
+
+/// How many of `threads` each of these runs may have, by their elements: what is so long that everybody would wait for it in the
+/// end has more than one.
+pub(crate) fn threads_of(elements: &[usize], threads: usize) -> Vec<usize> {
+    /// A run that takes longer than this part of what one thread has to do in all is shared out.
+    const PART: usize = 4;
+    let total: usize = elements.iter().sum();
+    let of = |&elements: &usize| (PART * threads * elements).div_ceil(total.max(1)).clamp(1, threads.max(1));
+    elements.iter().map(of).collect()
 }
 
 /// What a subject's kernels look like to the machine: decoded once, run on many cases.
@@ -96,6 +108,7 @@ impl<'a> MachineGate<'a> {
             checks: Checks::all(),
             shifted: case.case.seed & 1 == 1,
             resident_blocks: Options::default().resident_blocks,
+            threads: 1,
         }
     }
 
@@ -104,7 +117,15 @@ impl<'a> MachineGate<'a> {
     /// # Errors
     /// What is wrong, or `NoCase` when no variant serves the sizes.
     pub fn run(&self, case: &PreparedCase) -> Result<(), Rejection> {
-        let outputs = self.outputs(case, &self.how(case))?;
+        self.run_on(case, 1)
+    }
+
+    /// The same on so many threads.
+    ///
+    /// # Errors
+    /// As [`MachineGate::run`].
+    pub fn run_on(&self, case: &PreparedCase, threads: usize) -> Result<(), Rejection> {
+        let outputs = self.outputs(case, &How { threads, ..self.how(case) })?;
         let refuse = |reason| Rejection::new(Gate::Machine, reason);
         let ready = case.ready(self.spec).map_err(|message| refuse(no_oracle(case, message)))?;
         let outputs: Vec<&[u8]> = outputs.iter().map(Vec::as_slice).collect();
@@ -129,7 +150,7 @@ impl<'a> MachineGate<'a> {
                 .max(BUDGET_AT_LEAST),
             // Another order of warps and blocks for each case: what depends on it gives itself away.
             seed: how.seed,
-            threads: 1,
+            threads: how.threads,
             resident_blocks: how.resident_blocks,
             ..Options::default()
         };
@@ -149,11 +170,13 @@ impl<'a> MachineGate<'a> {
         }
         // What comes after a refusal need not run; what comes before it must, or another one would be the first.
         let failed = AtomicUsize::new(usize::MAX);
+        let elements: Vec<usize> = indices.iter().map(|&index| cases.all()[index].elements).collect();
+        let each = threads_of(&elements, threads);
         let run = |position: usize, &index: &usize| {
             if position > failed.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let outcome = self.run(&cases.all()[index]);
+            let outcome = self.run_on(&cases.all()[index], each[position]);
             if outcome.is_err() {
                 failed.fetch_min(position, Ordering::Relaxed);
             }

@@ -257,32 +257,55 @@ impl Window {
         Ok(self)
     }
 
-    /// The bytes of an argument of the first set that lie in the window. One that has the size more than once belongs to no
-    /// output that is told; of it come the first bytes.
+    /// The bytes of an argument of the first set that lie in the window.
     fn bytes(&self, gpu: &Gpu, spec: &BoundSpec, sets: &Sets, index: usize) -> Result<Vec<u8>, DriverError> {
-        let arg = &spec.args[index];
-        let mut bytes = vec![0; spec.elements(arg, &self.sizes) * arg.dtype.size()];
+        let strip = Strip::new(spec, index, &self.sizes, self.part.as_ref());
+        let mut bytes = vec![0; strip.bytes];
         let Some(tensor) = sets.tensor(index).filter(|_| !bytes.is_empty()) else { return Ok(bytes) };
-        let at = |part: &Part| arg.shape.iter().position(|size| *size == part.size);
-        let Some((part, axis)) = self.part.as_ref().and_then(|part| Some((part, at(part)?))) else {
-            sets.download(tensor.address, &mut bytes)?;
-            return Ok(bytes);
-        };
-        let inner = arg.shape[axis + 1..].iter().map(|size| self.sizes[*size] as usize).product::<usize>();
-        let inner = inner * arg.dtype.size();
-        let (width, pitch) = (part.length as usize * inner, part.all as usize * inner);
-        let from = tensor.address + (part.start as usize * inner) as u64;
-        let rows = bytes.len() / width.max(1);
-        assert!(part.start as usize * inner + (rows - 1) * pitch + width <= tensor.bytes, "parts lie in their tensor");
-        if rows == 1 {
+        assert!(strip.end() <= tensor.bytes, "parts lie in their tensor");
+        let from = tensor.address + strip.offset as u64;
+        if strip.width == strip.bytes {
             sets.download(from, &mut bytes)?;
             return Ok(bytes);
         }
-        let together = Buffer::new(gpu, bytes.len())?;
-        gpu.gather((from, together.address), bytes.len(), width, pitch)?;
+        let together = Buffer::new(gpu, strip.bytes)?;
+        gpu.gather((from, together.address), strip.bytes, strip.width, strip.pitch)?;
         gpu.wait()?;
         together.download(0, &mut bytes)?;
         Ok(bytes)
+    }
+}
+
+/// Where a part of a row-major tensor lies: `width` bytes from each `pitch` bytes on behind `offset`, `bytes` in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Strip {
+    offset: usize,
+    width: usize,
+    pitch: usize,
+    bytes: usize,
+}
+
+impl Strip {
+    /// Of an argument at these sizes, those of the part. An argument that has the cut size more than once belongs to no output
+    /// that is told: any bytes will do for it.
+    fn new(spec: &BoundSpec, index: usize, sizes: &SizeValues, part: Option<&Part>) -> Strip {
+        let arg = &spec.args[index];
+        let bytes = spec.elements(arg, sizes) * arg.dtype.size();
+        let axis = part.and_then(|part| {
+            let axis = arg.shape.iter().position(|size| *size == part.size)?;
+            Some((part, axis))
+        });
+        let Some((part, axis)) = axis else { return Strip { offset: 0, width: bytes, pitch: bytes, bytes } };
+        let inner: usize = arg.shape[axis + 1..].iter().map(|size| sizes[*size] as usize).product();
+        let inner = inner * arg.dtype.size();
+        let width = (part.length as usize * inner).min(bytes);
+        Strip { offset: part.start as usize * inner, width, pitch: part.all as usize * inner, bytes }
+    }
+
+    /// The end of its last byte.
+    fn end(&self) -> usize {
+        let rows = self.bytes / self.width.max(1);
+        self.offset + rows.saturating_sub(1) * self.pitch + self.width
     }
 }
 
@@ -298,5 +321,66 @@ mod tests {
         assert_ne!(found, starts(32768, 100, &mut Stream(2)));
         assert_eq!(starts(7, 7, &mut Stream(1)), [0]);
         assert!(starts(8, 7, &mut Stream(1)).iter().all(|start| start + 7 <= 8));
+    }
+
+    /// The strip of a host's copy of a tensor.
+    fn taken(tensor: &[u8], strip: &Strip) -> Vec<u8> {
+        let rows = strip.bytes / strip.width;
+        (0..rows).flat_map(|row| &tensor[strip.offset + row * strip.pitch..][..strip.width]).copied().collect()
+    }
+
+    #[test]
+    fn the_oracle_says_of_a_part_what_it_says_of_the_whole() {
+        use factory_spec::draw;
+        use factory_spec::oracle::{self, Inputs};
+        use std::collections::BTreeMap;
+
+        let text = "[kernel]\nname = \"gradient\"\n[sizes]\nm = { min = 1 }\nh = { min = 1 }\nn = { min = 1 }\n\
+            [[arg]]\nname = \"x\"\ndtype = \"f32\"\nshape = [\"m\", \"h\", \"n\"]\n\
+            [[arg]]\nname = \"w\"\ndtype = \"bf16\"\nshape = [\"n\"]\n\
+            [[arg]]\nname = \"dx\"\ndtype = \"f32\"\nshape = [\"m\", \"h\", \"n\"]\nrole = \"out\"\n\
+            [[arg]]\nname = \"dw\"\ndtype = \"f32\"\nshape = [\"n\"]\nrole = \"out\"\n\
+            [[arg]]\nname = \"s\"\ndtype = \"f32\"\nshape = [\"h\"]\nrole = \"out\"\n\
+            [reference]\nprogram = \"dx = x * mean(x * w, n)\\ndw = sum(x * w, m, h)\\ns = sum(x, m, n)\"\n\
+            [targets]\narch = [\"sm_90\"]\n";
+        let spec = factory_spec::Spec::parse(std::path::Path::new("test.toml"), text).expect("a spec");
+        let spec = spec.bind(&BTreeMap::new()).expect("no types to bind");
+        let free = [("m", 12), ("h", 5), ("n", 20)].map(|(name, value)| (name.to_owned(), value));
+        let sizes = spec.size_values(&BTreeMap::from(free)).expect("sizes");
+        let case = crate::cases::case_at(&spec, sizes.clone(), 7);
+        let inputs = draw::draw_inputs(&spec, &case);
+        let whole = oracle::evaluate(&spec, &sizes, &inputs).expect("the oracle");
+        let encoded = |id: factory_spec::ArgId, values: &[f64]| {
+            let mut bytes = Vec::new();
+            spec.args[id.index()].dtype.encode(values, &mut bytes);
+            bytes
+        };
+        let mut looked_at = vec![0; 3];
+        for Cut { size, told } in cuts(&spec).expect("each falls apart somewhere") {
+            for (start, length) in [(0, 1), (2, 3), (4, 1)] {
+                let part = Part { size, all: sizes[size], start, length };
+                let small = with_size(&spec, &sizes, size, length).expect("sizes of a part");
+                let mut values = BTreeMap::new();
+                for (id, arg) in spec.inputs() {
+                    let bytes = inputs.bytes(&spec, id).expect("an input");
+                    let mut of = Vec::new();
+                    let strip = Strip::new(&spec, id.index(), &small, Some(&part));
+                    assert!(strip.end() <= bytes.len());
+                    arg.dtype.decode(&taken(&bytes, &strip), &mut of);
+                    values.insert(id, of);
+                }
+                let alone = oracle::evaluate(&spec, &small, &Inputs(values)).expect("the oracle");
+                for (position, ((id, _), told)) in spec.outputs().zip(&told).enumerate() {
+                    let strip = Strip::new(&spec, id.index(), &small, Some(&part));
+                    let of_whole = taken(&encoded(id, whole.get(id).expect("an output")), &strip);
+                    let of_part = encoded(id, alone.get(id).expect("an output"));
+                    if *told {
+                        assert_eq!(of_whole, of_part, "output {position} along size {size:?} from {start} on");
+                        looked_at[position] += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(looked_at, [3, 3, 3], "every output is told along one size");
     }
 }
