@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use factory_ptx::ast::{
     AddressBase, Directive, Function, Initializer, Item, Module, Operand, Space, Statement, Variable,
 };
-use factory_spec::{BoundSpec, SizeExpr, SizeValues, Variant};
+use factory_spec::{BoundSpec, SizeExpr, SizeId, SizeValues, Variant};
 
 use crate::candidate::Candidate;
 use crate::regions::{Region, reached};
@@ -31,44 +31,34 @@ pub(crate) fn compose(
     regions: &[Region],
 ) -> Result<Composed, Reason> {
     let fallback = candidates.len() - 1;
+    let mut order: Vec<(usize, SizeExpr)> = regions
+        .iter()
+        .filter(|region| region.winner != fallback)
+        .map(|region| (region.winner, limited(spec, &candidates[region.winner].variant.when, &region.bounds)))
+        .collect();
+    let conditions: Vec<&SizeExpr> = order.iter().map(|(_, when)| when).collect();
+    let mut reached = reached(spec, over, &conditions).into_iter();
+    order.retain(|_| reached.next().unwrap_or(false));
+    order.push((fallback, candidates[fallback].variant.when.clone()));
+
     let mut merged = Merger::default();
-    let mut parts: Vec<Variant> = Vec::new();
-    for (candidate, module) in candidates.iter().zip(modules) {
+    let mut parts: BTreeMap<usize, Variant> = BTreeMap::new();
+    let used: BTreeSet<usize> = order.iter().map(|(source, _)| *source).collect();
+    for (source, module) in modules.into_iter().enumerate().filter(|(source, _)| used.contains(source)) {
         let renamed = merged.add(module)?;
-        let mut variant = candidate.variant.clone();
+        let mut variant = candidates[source].variant.clone();
         for launch in &mut variant.launches {
             if let Some(name) = renamed.get(&launch.entry) {
                 launch.entry.clone_from(name);
             }
         }
-        parts.push(variant);
+        parts.insert(source, variant);
     }
-    let mut drafts: Vec<(usize, Variant)> = Vec::new();
-    let order = regions
-        .iter()
-        .filter(|region| region.winner != fallback)
-        .map(|region| (region.winner, &region.bounds[..]));
-    for (source, bounds) in order.chain([(fallback, &[][..])]) {
-        let mut variant = parts[source].clone();
-        for (size, bound) in bounds.iter().rev() {
-            let bound = i64::try_from(*bound).unwrap_or(i64::MAX);
-            let limit = SizeExpr::size(spec.size(*size).name.clone()).le(SizeExpr::constant(bound));
-            variant.when = match variant.when.as_constant() {
-                Some(value) if value != 0 => limit,
-                _ => limit.and(variant.when),
-            };
-        }
-        drafts.push((source, variant));
-    }
-    let reached = reached(spec, over, &drafts.iter().map(|(_, variant)| &variant.when).collect::<Vec<_>>());
-    let last = drafts.len() - 1;
     let mut variants: Vec<Variant> = Vec::new();
     let mut sources = Vec::new();
     let mut names = BTreeSet::new();
-    for (position, (source, mut variant)) in drafts.into_iter().enumerate() {
-        if position != last && !reached[position] {
-            continue;
-        }
+    for (source, when) in order {
+        let mut variant = Variant { when, ..parts[&source].clone() };
         let base = variant.name.clone();
         let mut number = 2;
         while !names.insert(variant.name.clone()) {
@@ -79,6 +69,18 @@ pub(crate) fn compose(
         sources.push(source);
     }
     Ok(Composed { ptx: merged.finish()?.to_string(), variants, sources })
+}
+
+/// A condition within upper bounds of sizes.
+fn limited(spec: &BoundSpec, when: &SizeExpr, bounds: &[(SizeId, u64)]) -> SizeExpr {
+    bounds.iter().rev().fold(when.clone(), |when, (size, bound)| {
+        let bound = i64::try_from(*bound).unwrap_or(i64::MAX);
+        let limit = SizeExpr::size(spec.size(*size).name.clone()).le(SizeExpr::constant(bound));
+        match when.as_constant() {
+            Some(value) if value != 0 => limit,
+            _ => limit.and(when),
+        }
+    })
 }
 
 /// Merges modules, renaming what would collide.

@@ -294,6 +294,37 @@ fn winners_of_different_sizes_share_a_plan() {
 }
 
 #[test]
+fn behind_a_winner_of_one_size_stands_one_that_serves_its_neighbours_and_nobody_is_sealed_in_vain() {
+    let text = SCALE.replace("over = [{ n = 65536 }]", "over = [{ n = 4096 }, { n = 8192 }]");
+    let spec = bind(&text);
+    let make = |name: &str, when: SizeExpr| {
+        let mut candidate = scale(scale_ptx(&format!("// {name}"), "", ""));
+        candidate.id = name.to_owned();
+        candidate.variant.name = name.to_owned();
+        candidate.variant.when = when;
+        candidate
+    };
+    let n = || SizeExpr::size("n");
+    let exact = make("exact", n().le(4096).and(n().gt(4095)));
+    let roomy = make("roomy", n().le(8192));
+    let found = search_with(&spec, &options(8), &Hand(vec![exact, roomy]), &mut Silent)
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(found.winners, ["exact", "roomy", "fallback"]);
+    // The one that serves every size leaves nothing to the ones behind it, whose entries are not in the module either.
+    let all = make("all", SizeExpr::constant(1));
+    let small = make("small", n().le(8192));
+    let found = search_with(&spec, &options(8), &Hand(vec![all, small]), &mut Silent)
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(found.winners.last().map(String::as_str), Some("fallback"));
+    let target = &found.sealed.plan.targets[0];
+    let module = &found.sealed.ptx[&target.ptx];
+    let entries = module.matches(".entry").count();
+    let launched: std::collections::BTreeSet<&str> =
+        target.variants.iter().map(|variant| variant.launches[0].entry.as_str()).collect();
+    assert_eq!(entries, launched.len(), "every entry is launched by somebody: {launched:?}");
+}
+
+#[test]
 fn the_budget_counts_candidates() {
     let spec = rmsnorm("f32");
     let options = SearchOptions { arches: vec![Arch::Sm90], ..options(5) };
