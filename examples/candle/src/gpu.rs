@@ -3,7 +3,7 @@
 use candle_core::backend::BackendStorage;
 use candle_core::cuda::CudaDType;
 use candle_core::{CudaStorage, DType, Layout, Result, Shape};
-use factory_rmsnorm::{TensorMut, TensorRef, bf16, f16, kernels};
+use factory_rmsnorm::{TensorMut, TensorRef, kernels};
 use factory_runtime::cudarc::driver::DeviceRepr;
 use factory_runtime::{Element, Stream};
 
