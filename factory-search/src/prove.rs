@@ -117,11 +117,7 @@ pub(crate) fn prove_target(
 
 /// Runs the cases of all gates, the longest first, so that no thread waits for the end of one gate; the first refusal in the
 /// order of the gates and of their cases.
-fn run_all(
-    gates: &[(MachineGate<'_>, Vec<usize>)],
-    cases: &Cases,
-    threads: usize,
-) -> Result<(), Rejection> {
+fn run_all(gates: &[(MachineGate<'_>, Vec<usize>)], cases: &Cases, threads: usize) -> Result<(), Rejection> {
     let runs = gates.iter().enumerate().flat_map(|(gate, (_, indices))| {
         indices.iter().enumerate().map(move |(position, &index)| (gate, position, index))
     });

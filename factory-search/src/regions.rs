@@ -77,8 +77,7 @@ pub(crate) fn serves_neighbours(spec: &BoundSpec, at: &SizeValues, variant: &Var
             let step = step * multiple_of.max(1);
             [here.checked_add(step), here.checked_sub(step)].into_iter().flatten()
         });
-        let others: Vec<u64> =
-            near.filter(|value| (min..=max.unwrap_or(u64::MAX)).contains(value)).collect();
+        let others: Vec<u64> = near.filter(|value| (min..=max.unwrap_or(u64::MAX)).contains(value)).collect();
         let mut beside = others.iter().filter_map(|&value| with_size(spec, at, id, value));
         others.is_empty() || beside.any(|sizes| launch::serves(spec, &sizes, variant))
     })

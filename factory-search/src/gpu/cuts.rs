@@ -121,9 +121,7 @@ mod tests {
 
     #[test]
     fn each_output_is_told_along_a_size_of_its_own() {
-        let args = arg("x", MATRIX, false)
-            + &arg("dx", MATRIX, true)
-            + &arg("dw", "\"n\"", true);
+        let args = arg("x", MATRIX, false) + &arg("dx", MATRIX, true) + &arg("dw", "\"n\"", true);
         let found = told(&args, "dx = x * sum(x, n)\\ndw = sum(x, m)");
         assert_eq!(found, Some(vec![one("m", &["dx"]), one("n", &["dw"])]));
     }

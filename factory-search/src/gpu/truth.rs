@@ -326,7 +326,10 @@ mod tests {
     /// The strip of a host's copy of a tensor.
     fn taken(tensor: &[u8], strip: &Strip) -> Vec<u8> {
         let rows = strip.bytes / strip.width;
-        (0..rows).flat_map(|row| &tensor[strip.offset + row * strip.pitch..][..strip.width]).copied().collect()
+        (0..rows)
+            .flat_map(|row| &tensor[strip.offset + row * strip.pitch..][..strip.width])
+            .copied()
+            .collect()
     }
 
     #[test]
@@ -375,7 +378,10 @@ mod tests {
                     let of_whole = taken(&encoded(id, whole.get(id).expect("an output")), &strip);
                     let of_part = encoded(id, alone.get(id).expect("an output"));
                     if *told {
-                        assert_eq!(of_whole, of_part, "output {position} along size {size:?} from {start} on");
+                        assert_eq!(
+                            of_whole, of_part,
+                            "output {position} along size {size:?} from {start} on"
+                        );
                         looked_at[position] += 1;
                     }
                 }
