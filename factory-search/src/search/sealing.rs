@@ -194,8 +194,8 @@ impl Run<'_> {
             if winner.is_none_or(roomy) {
                 continue;
             }
-            let others = ranked(pool, fallback.arch, over).into_iter();
-            let next = others.filter(|&index| pool[index].proved && roomy(index)).next();
+            let mut others = ranked(pool, fallback.arch, over).into_iter();
+            let next = others.find(|&index| pool[index].proved && roomy(index));
             behind.extend(next.and_then(|index| distinct.place(index)).map(|place| (over, place)));
         }
         let last = distinct.members.len();
