@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use factory_spec::{BoundSpec, GateRecord, Outcome, Plan, Sealed, SizeId, SizeValues, TargetPlan, Variant};
 
-use crate::cases::Cases;
-use crate::gates::machine::{MachineGate, threads_of};
+use crate::cases::{Cases, PreparedCase};
+use crate::gates::machine::{MachineGate, run_ranked};
 use crate::gates::{self, Subject};
 use crate::launch;
 use crate::parallel;
@@ -118,25 +118,11 @@ pub(crate) fn prove_target(
 /// Runs the cases of all gates, the longest first, so that no thread waits for the end of one gate; the first refusal in the
 /// order of the gates and of their cases.
 fn run_all(gates: &[(MachineGate<'_>, Vec<usize>)], cases: &Cases, threads: usize) -> Result<(), Rejection> {
-    let runs = gates.iter().enumerate().flat_map(|(gate, (_, indices))| {
-        indices.iter().enumerate().map(move |(position, &index)| (gate, position, index))
-    });
-    let mut runs: Vec<(usize, usize, usize)> = runs.collect();
-    runs.sort_by_key(|&(gate, position, index)| {
-        (std::cmp::Reverse(cases.all()[index].elements), gate, position)
-    });
-    let elements: Vec<usize> = runs.iter().map(|&(_, _, index)| cases.all()[index].elements).collect();
-    let each = threads_of(&elements, threads);
-    let run = |at: usize, &(gate, _, index): &(usize, usize, usize)| {
-        gates[gate].0.run_on(&cases.all()[index], each[at])
-    };
-    let outcomes = parallel::map(threads, &runs, run, |_, _| ());
-    let refused = runs.iter().zip(outcomes).filter_map(|(&(gate, position, _), outcome)| {
-        outcome.err().map(|rejection| ((gate, position), rejection))
-    });
-    if let Some((_, rejection)) = refused.min_by_key(|(place, _)| *place) {
-        return Err(rejection);
-    }
+    let runs = gates.iter().flat_map(|(gate, indices)| indices.iter().map(move |&index| (gate, index)));
+    let mut runs: Vec<(usize, &MachineGate<'_>, &PreparedCase)> =
+        runs.enumerate().map(|(rank, (gate, index))| (rank, gate, &cases.all()[index])).collect();
+    runs.sort_by_key(|(rank, _, case)| (std::cmp::Reverse(case.elements), *rank));
+    run_ranked(&runs, threads)?;
     let orders = |_: usize, (gate, indices): &(MachineGate<'_>, Vec<usize>)| gate.orders(cases, indices);
     parallel::map(threads, gates, orders, |_, _| ()).into_iter().collect()
 }

@@ -45,9 +45,33 @@ pub struct How {
     pub threads: usize,
 }
 
+/// Runs each case on its gate, in this order; the refusal of the least rank. What has a higher rank than a refusal need not run;
+/// what has a lower one must, or another one would be told.
+pub(crate) fn run_ranked(
+    runs: &[(usize, &MachineGate<'_>, &PreparedCase)],
+    threads: usize,
+) -> Result<(), Rejection> {
+    let elements: Vec<usize> = runs.iter().map(|(_, _, case)| case.elements).collect();
+    let each = threads_of(&elements, threads);
+    let failed = AtomicUsize::new(usize::MAX);
+    let run = |at: usize, &(rank, gate, case): &(usize, &MachineGate<'_>, &PreparedCase)| {
+        if rank > failed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let outcome = gate.run_on(case, each[at]);
+        if outcome.is_err() {
+            failed.fetch_min(rank, Ordering::Relaxed);
+        }
+        outcome
+    };
+    let outcomes = parallel::map(threads, runs, run, |_, _| ());
+    let refused = runs.iter().zip(outcomes).filter_map(|((rank, ..), outcome)| Some((rank, outcome.err()?)));
+    refused.min_by_key(|(rank, _)| *rank).map_or(Ok(()), |(_, rejection)| Err(rejection))
+}
+
 /// How many of `threads` each of these runs may have, by their elements: what is so long that everybody would wait for it in the
 /// end has more than one.
-pub(crate) fn threads_of(elements: &[usize], threads: usize) -> Vec<usize> {
+fn threads_of(elements: &[usize], threads: usize) -> Vec<usize> {
     /// A run that takes longer than this part of what one thread has to do in all is shared out.
     const PART: usize = 4;
     let total: usize = elements.iter().sum();
@@ -168,21 +192,8 @@ impl<'a> MachineGate<'a> {
         if indices.is_empty() {
             return Err(Rejection::new(Gate::Machine, self.no_case()));
         }
-        // What comes after a refusal need not run; what comes before it must, or another one would be the first.
-        let failed = AtomicUsize::new(usize::MAX);
-        let elements: Vec<usize> = indices.iter().map(|&index| cases.all()[index].elements).collect();
-        let each = threads_of(&elements, threads);
-        let run = |position: usize, &index: &usize| {
-            if position > failed.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            let outcome = self.run_on(&cases.all()[index], each[position]);
-            if outcome.is_err() {
-                failed.fetch_min(position, Ordering::Relaxed);
-            }
-            outcome
-        };
-        parallel::map(threads, indices, run, |_, _| ()).into_iter().collect::<Result<(), _>>()?;
+        let runs = indices.iter().enumerate().map(|(position, &index)| (position, self, &cases.all()[index]));
+        run_ranked(&runs.collect::<Vec<_>>(), threads)?;
         self.orders(cases, indices)?;
         Ok(indices.len() as u32)
     }

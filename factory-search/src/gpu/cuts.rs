@@ -60,7 +60,7 @@ fn falls_apart(spec: &BoundSpec, program: &Program, output: ArgId, size: SizeId)
     let Some((_, root)) = program.outputs.iter().find(|(id, _)| *id == output) else { return false };
     let mut needed = vec![false; program.nodes.len()];
     needed[root.index()] = true;
-    for index in (0..=root.index()).rev().filter(|&index| index < program.nodes.len()) {
+    for index in (0..=root.index()).rev() {
         if !needed[index] {
             continue;
         }

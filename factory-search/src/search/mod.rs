@@ -23,12 +23,14 @@ use crate::measurer::Measurer;
 use crate::observer::{Event, Observer, Phase};
 use crate::options::{GpuPolicy, SearchOptions};
 use crate::proposer::Proposer;
+use crate::regions::serves_neighbours;
 use crate::screen::Screen;
 use crate::start;
 use crate::toolchain::Ptxas;
 use crate::verdict::Gate;
 use crate::worker::Prover;
 
+use entry::Entry;
 use screening::Listed;
 
 /// Part of the time limit that measuring has where there are also targets that nothing measures.
@@ -155,16 +157,15 @@ pub fn search_by(
     let fallbacks = run.fallbacks(&screen)?;
     let Listed { work, reserves } = run.list(observer);
     let mut learned = None;
-    let mut pool = match &mut measurer {
+    let mut pool = Vec::new();
+    match &mut measurer {
         Ok(measurer) => {
-            let mut pool = Vec::new();
             learned = Some(run.rounds(&mut **measurer, &screen, &mut pool, reserves, observer));
             run.hold_out(&mut **measurer, &mut pool, observer);
             run.follow(&screen, &mut pool, work, observer);
-            pool
         }
-        Err(_) => run.screen_these(&screen, &work, 0, observer),
-    };
+        Err(_) => run.screen_these(&screen, &mut pool, &work, 0, observer),
+    }
     run.prove_best(&screen, &mut pool, observer);
     let winners = run.winners(&pool, observer);
     if let Some(learned) = &mut learned {
@@ -255,6 +256,17 @@ impl Run<'_> {
         self.is_past(self.options.budget.seconds)
     }
 
+    /// The targets that nothing measures.
+    fn unmeasured(&self) -> impl Iterator<Item = Arch> {
+        self.arches.iter().copied().filter(|&arch| Some(arch) != self.measured)
+    }
+
+    /// Whether a candidate serves other sizes than those that it was made for.
+    fn is_roomy(&self, entry: &Entry) -> bool {
+        let candidate = entry.candidate.as_ref();
+        candidate.is_some_and(|one| serves_neighbours(self.spec, &self.over[entry.over], &one.variant))
+    }
+
     /// Whether so many seconds of the search are over.
     fn is_past(&self, until: Option<f64>) -> bool {
         until.is_some_and(|limit| self.started.elapsed().as_secs_f64() > limit)
@@ -264,8 +276,7 @@ impl Run<'_> {
     /// come last and need some of the time.
     fn share_of_time(&self, over: usize) -> Option<f64> {
         let now = self.started.elapsed().as_secs_f64();
-        let others = self.arches.iter().any(|&arch| self.measured != Some(arch));
-        let share = if others { MEASURING } else { 1.0 };
+        let share = if self.unmeasured().next().is_some() { MEASURING } else { 1.0 };
         let limit = self.options.budget.seconds.map(|limit| limit * share);
         limit.map(|limit| now + (limit - now).max(1.0) / (self.over.len() - over) as f64)
     }

@@ -11,7 +11,6 @@ use crate::gates;
 use crate::learn::View;
 use crate::observer::{Event, Observer, Phase};
 use crate::parallel;
-use crate::regions::serves_neighbours;
 use crate::screen::Screen;
 use crate::toolchain::Resources;
 use crate::verdict::{Gate, Rejection};
@@ -63,12 +62,8 @@ impl Run<'_> {
     /// every case on the first that passes them all; where that one serves this one size alone, on the first after it
     /// that serves more.
     pub(super) fn prove_best(&self, screen: &Screen<'_>, pool: &mut [Entry], observer: &mut dyn Observer) {
-        let groups: Vec<(Arch, usize)> = self
-            .arches
-            .iter()
-            .filter(|&&arch| Some(arch) != self.measured)
-            .flat_map(|&arch| (0..self.over.len()).map(move |over| (arch, over)))
-            .collect();
+        let groups: Vec<(Arch, usize)> =
+            self.unmeasured().flat_map(|arch| (0..self.over.len()).map(move |over| (arch, over))).collect();
         observer.event(&Event::Phase { phase: Phase::Prove, total: groups.len() });
         self.prove_groups(screen, pool, &groups, observer);
     }
@@ -104,7 +99,7 @@ impl Run<'_> {
                 let mut passed = false;
                 for index in order {
                     let Some(candidate) = &shared[index].candidate else { continue };
-                    let roomy = serves_neighbours(self.spec, &self.over[over], &candidate.variant);
+                    let roomy = self.is_roomy(&shared[index]);
                     if passed && !roomy {
                         continue;
                     }

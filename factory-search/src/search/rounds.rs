@@ -16,7 +16,6 @@ use crate::measurer::Measurer;
 use crate::model::{Target, compulsory_bytes};
 use crate::observer::{Event, Observer, Phase};
 use crate::priority;
-use crate::regions::serves_neighbours;
 use crate::screen::Screen;
 use crate::verdict::{Gate, Reason, Rejection, Verdict};
 
@@ -466,9 +465,7 @@ impl<'a> One<'a, '_> {
         }
         // Where those serve these sizes alone, sizes near them need somebody too: the best of the others takes part.
         let roomy = |this: &Self, index: usize| {
-            let entry = &this.pool[index];
-            let candidate = entry.candidate.as_ref().filter(|_| entry.record.rejection.is_none());
-            candidate.is_some_and(|one| serves_neighbours(this.run.spec, this.sizes(), &one.variant))
+            this.pool[index].record.rejection.is_none() && this.run.is_roomy(&this.pool[index])
         };
         let mut others = ranking.iter().copied();
         while !finalists.is_empty() && !finalists.iter().any(|&index| roomy(self, index)) {

@@ -82,60 +82,38 @@ impl<'a> Run<'a> {
         work: Vec<Work<'a>>,
         observer: &mut dyn Observer,
     ) {
-        let others: Vec<Arch> =
-            self.arches.iter().copied().filter(|&arch| self.measured != Some(arch)).collect();
-        if others.is_empty() {
+        if self.unmeasured().next().is_none() {
             return;
         }
+        let good = pool.iter().filter(|entry| entry.proved && entry.record.measured.is_some());
+        let good: BTreeSet<(usize, &Tunables)> =
+            good.map(|entry| (entry.over, &entry.record.tunables)).collect();
+        let is_twin = |work: &Work<'_>| {
+            work.proposal.tunables().is_some_and(|tunables| good.contains(&(work.over, tunables)))
+        };
         let mut all: Vec<Work<'a>> = Vec::new();
-        for over in 0..self.over.len() {
-            let best: Vec<&Tunables> = pool
-                .iter()
-                .filter(|entry| entry.over == over && entry.proved && entry.record.measured.is_some())
-                .map(|entry| &entry.record.tunables)
-                .collect();
-            for &arch in &others {
-                let proposals = self.proposer.propose(arch, &self.over[over]).into_iter();
-                let twins = proposals
-                    .filter(|proposal| proposal.tunables().is_some_and(|tunables| best.contains(&tunables)));
-                all.extend(twins.map(|proposal| Work { arch, over, proposal }));
+        for (over, sizes) in self.over.iter().enumerate() {
+            for arch in self.unmeasured() {
+                let proposals = self.proposer.propose(arch, sizes).into_iter();
+                all.extend(proposals.map(|proposal| Work { arch, over, proposal }).filter(is_twin));
             }
         }
-        let twins: BTreeSet<(Arch, usize, Tunables)> = all
-            .iter()
-            .filter_map(|work| Some((work.arch, work.over, work.proposal.tunables()?.clone())))
-            .collect();
-        let is_twin = |work: &Work<'_>| {
-            let tunables = work.proposal.tunables().cloned();
-            tunables.is_some_and(|tunables| twins.contains(&(work.arch, work.over, tunables)))
-        };
-        let known = all.len();
+        let twins = all.len();
         all.extend(work.into_iter().filter(|work| !is_twin(work)));
         observer.event(&Event::Phase { phase: Phase::Screen, total: all.len() });
-        let entries = self.screen_until(screen, &all, known, pool.len(), observer);
-        pool.extend(entries);
-    }
-
-    /// Runs the cheap gates on each; `first` is how many were looked at before.
-    pub(super) fn screen_these(
-        &self,
-        screen: &Screen<'_>,
-        work: &[Work<'a>],
-        first: usize,
-        observer: &mut dyn Observer,
-    ) -> Vec<Entry> {
-        self.screen_until(screen, work, 0, first, observer)
+        self.screen_these(screen, pool, &all, twins, observer);
     }
 
     /// Runs the cheap gates on the first `sure`, and on the others as long as there is time.
-    fn screen_until(
+    pub(super) fn screen_these(
         &self,
         screen: &Screen<'_>,
+        pool: &mut Vec<Entry>,
         work: &[Work<'a>],
         sure: usize,
-        first: usize,
         observer: &mut dyn Observer,
-    ) -> Vec<Entry> {
+    ) {
+        let first = pool.len();
         let mut best = vec![f64::INFINITY; self.over.len()];
         let entries = parallel::map(
             self.threads,
@@ -155,7 +133,7 @@ impl<'a> Run<'a> {
                 }
             },
         );
-        self.only_screened(entries, observer)
+        pool.extend(self.only_screened(entries, observer));
     }
 
     /// The same for a few, without a word: for a thread that works beside the one that hears the events.

@@ -18,7 +18,7 @@ use crate::launch;
 use crate::measurer::Measurer;
 use crate::observer::{Event, Observer, Phase};
 use crate::prove::{add_boundaries, prove_target};
-use crate::regions::{asked, everywhere, regions, serves_neighbours};
+use crate::regions::{asked, everywhere, regions};
 use crate::verdict::{Gate, Reason, Rejection, Verdict};
 
 impl Run<'_> {
@@ -182,15 +182,12 @@ impl Run<'_> {
         let mut distinct = Distinct { pool, fallback: fallback.digest(), members: Vec::new() };
         let winners: Vec<Option<usize>> =
             chosen.iter().map(|&winner| winner.and_then(|index| distinct.place(index))).collect();
-        let fallback_won = chosen.iter().flatten().any(|&index| distinct.is_fallback(index));
+        let fallback_won =
+            chosen.iter().zip(&winners).any(|(index, place)| index.is_some() && place.is_none());
         // Behind a winner that serves these sizes alone stands the best that also serves what is near them.
         let mut behind: Vec<(usize, usize)> = Vec::new();
         for (over, winner) in chosen.iter().enumerate() {
-            let sizes = &self.over[over];
-            let roomy = |index: usize| {
-                let candidate = pool[index].candidate.as_ref();
-                candidate.is_some_and(|one| serves_neighbours(self.spec, sizes, &one.variant))
-            };
+            let roomy = |index: usize| self.is_roomy(&pool[index]);
             if winner.is_none_or(roomy) {
                 continue;
             }
@@ -234,17 +231,10 @@ struct Distinct<'a> {
 }
 
 impl Distinct<'_> {
-    fn digest(&self, index: usize) -> Option<[u8; 32]> {
-        self.pool[index].candidate.as_ref().map(Candidate::digest)
-    }
-
-    fn is_fallback(&self, index: usize) -> bool {
-        self.digest(index) == Some(self.fallback)
-    }
-
     /// The place of a candidate, which it gets if it had none; `None` for the fallback.
     fn place(&mut self, index: usize) -> Option<usize> {
-        let digest = self.digest(index).filter(|digest| *digest != self.fallback)?;
+        let digest = self.pool[index].candidate.as_ref().map(Candidate::digest);
+        let digest = digest.filter(|digest| *digest != self.fallback)?;
         let known = self.members.iter().position(|(other, _)| *other == digest);
         Some(known.unwrap_or_else(|| {
             self.members.push((digest, index));

@@ -261,17 +261,19 @@ fn a_refused_candidate_never_wins_however_fast_it_looks() {
     assert_eq!(found.sealed.certificate.candidates.refused.values().sum::<u64>(), 2);
 }
 
+/// An honest candidate of this name, for these sizes.
+fn make(name: &str, when: SizeExpr) -> Candidate {
+    let mut candidate = scale(scale_ptx(&format!("// {name}"), "", ""));
+    candidate.id = name.to_owned();
+    candidate.variant.name = name.to_owned();
+    candidate.variant.when = when;
+    candidate
+}
+
 #[test]
 fn winners_of_different_sizes_share_a_plan() {
     let text = SCALE.replace("over = [{ n = 65536 }]", "over = [{ n = 512 }, { n = 65536 }]");
     let spec = bind(&text);
-    let make = |name: &str, when: SizeExpr| {
-        let mut candidate = scale(scale_ptx(&format!("// {name}"), "", ""));
-        candidate.id = name.to_owned();
-        candidate.variant.name = name.to_owned();
-        candidate.variant.when = when;
-        candidate
-    };
     let small = make("small", SizeExpr::size("n").le(4096));
     let large = make("large", SizeExpr::size("n").gt(4096));
     let found = search_with(&spec, &options(8), &Hand(vec![small, large]), &mut Silent)
@@ -297,13 +299,6 @@ fn winners_of_different_sizes_share_a_plan() {
 fn behind_a_winner_of_one_size_stands_one_that_serves_its_neighbours_and_nobody_is_sealed_in_vain() {
     let text = SCALE.replace("over = [{ n = 65536 }]", "over = [{ n = 4096 }, { n = 8192 }]");
     let spec = bind(&text);
-    let make = |name: &str, when: SizeExpr| {
-        let mut candidate = scale(scale_ptx(&format!("// {name}"), "", ""));
-        candidate.id = name.to_owned();
-        candidate.variant.name = name.to_owned();
-        candidate.variant.when = when;
-        candidate
-    };
     let n = || SizeExpr::size("n");
     let exact = make("exact", n().le(4096).and(n().gt(4095)));
     let roomy = make("roomy", n().le(8192));
