@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::gpu::Telling;
 use crate::launch;
 use crate::model::{halve, reduced_sizes, with_size};
+use crate::screen::Depth;
 pub use crate::sequences::{Change, Step};
 use crate::splice::Splice;
 
@@ -273,17 +274,18 @@ impl Cases {
         }
     }
 
-    /// A few of at most so many elements among the cases that a variant serves, or the smallest: the first screen.
-    pub fn screen(&self, spec: &BoundSpec, variant: &Variant, most: usize) -> Vec<usize> {
+    /// A few small ones among the cases that a variant serves: the first screen.
+    pub fn few(&self, spec: &BoundSpec, variant: &Variant, depth: Depth) -> Vec<usize> {
         let mut served = self.served(spec, variant);
         served.sort_by_key(|&index| (self.all[index].elements, index));
-        let small = served.partition_point(|&index| self.all[index].elements <= most);
-        let pick = match (served.len(), small) {
+        let small = served.partition_point(|&index| self.all[index].elements <= depth.elements);
+        let mut pick = match (served.len(), small) {
             (0, _) => Vec::new(),
             // Only large ones: the smallest of them.
             (_, 0) => vec![served[0]],
-            (_, small) => vec![served[small / 3], served[small * 2 / 3], served[small - 1]],
+            (_, small) => vec![served[small * 2 / 3], served[small / 3], served[small - 1]],
         };
+        pick.truncate(if small == 0 { usize::from(depth.always) } else { depth.cases });
         let mut distinct = Vec::new();
         for index in pick {
             if !distinct.contains(&index) {

@@ -30,7 +30,7 @@ pub fn judge(
     ptxas: Option<&Ptxas>,
     seed: u64,
 ) -> Result<Judged, Rejection> {
-    let screen = Screen::new(spec, cases, seed, false, None);
+    let screen = Screen::new(spec, cases, seed, None, None);
     let module = screen.read(candidate)?;
     if let Some(ptxas) = ptxas {
         gates::assemble::assemble(ptxas, &candidate.ptx, candidate.arch)?;

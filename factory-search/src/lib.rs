@@ -7,7 +7,8 @@
 //! 2. Proposers list configurations for the sizes of `better.over`: the [`generator`], which lowers a reference program
 //!    to PTX, and [`template`]s in CUDA C++, which a compiler of this machine makes into PTX ([`compile`]).
 //! 3. Every [`Candidate`] goes through the [`gates`], cheapest first. A gate passes it or refuses it with a typed
-//!    [`Rejection`]. All candidates get a few small cases on the PTX machine; those that may win get all cases.
+//!    [`Rejection`]. All candidates get a few small cases on the PTX machine, one at most where a
+//!    GPU runs all right after; those that may win get all cases.
 //! 4. The [`model`] turns the machine's counters and a target's figures into seconds. Without a GPU that is the order in
 //!    which candidates are ranked, and everything that shows it says *modelled*. With something that measures (a
 //!    [`Measurer`], such as the [`gpu`]) candidates are checked and timed in rounds: a strategy that learns from every

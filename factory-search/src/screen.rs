@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use factory_ptx::ast::Module;
-use factory_spec::{BoundSpec, SizeValues};
+use factory_spec::{Arch, BoundSpec, SizeValues};
 
 use crate::candidate::Candidate;
 use crate::cases::Cases;
@@ -24,33 +24,45 @@ pub(crate) struct Screen<'a> {
     pub(crate) spec: &'a BoundSpec,
     pub(crate) cases: &'a Cases,
     pub(crate) seed: u64,
-    /// Elements of the cases that a candidate runs at first, at most.
-    small: usize,
+    /// The target whose candidates a GPU runs, every case of them.
+    measured: Option<Arch>,
     prover: Option<&'a dyn Prover>,
     quick: Shared<Result<(), Rejection>>,
     full: Shared<Result<u32, Rejection>>,
     profiles: Shared<Profile>,
 }
 
-/// Elements of the cases that a candidate runs at first, at most; fewer where a GPU runs all of them right after, and the
-/// machine's part is what keeps it waiting.
-const SMALL: usize = 12_000;
-const SMALL_BESIDE_A_GPU: usize = 4_000;
+/// How closely the machine looks at a candidate before anything else is done with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Depth {
+    /// How many cases are run, and how many elements they may have.
+    pub(crate) cases: usize,
+    pub(crate) elements: usize,
+    /// Whether one is run where none is as small.
+    pub(crate) always: bool,
+    /// Elements of the largest tensor of a profile.
+    profiled: usize,
+}
+
+const ALONE: Depth = Depth { cases: 3, elements: 12_000, always: true, profiled: model::PROFILED };
+/// Where the machine's part is what keeps a GPU waiting that runs all cases right after. At long rows the smallest case and a
+/// profile of the usual length took three quarters of what a core does for a candidate.
+const BESIDE_A_GPU: Depth = Depth { cases: 1, elements: 4_000, always: false, profiled: model::PROFILED / 4 };
 
 impl<'a> Screen<'a> {
-    /// For the candidates of one search; `measured`: a GPU runs every case of what passes.
+    /// For the candidates of one search; of those for `measured` a GPU runs every case.
     pub(crate) fn new(
         spec: &'a BoundSpec,
         cases: &'a Cases,
         seed: u64,
-        measured: bool,
+        measured: Option<Arch>,
         prover: Option<&'a dyn Prover>,
     ) -> Self {
         Self {
             spec,
             cases,
             seed,
-            small: if measured { SMALL_BESIDE_A_GPU } else { SMALL },
+            measured,
             prover,
             quick: Mutex::default(),
             full: Mutex::default(),
@@ -65,12 +77,20 @@ impl<'a> Screen<'a> {
         Ok(module)
     }
 
-    /// A few small cases on the machine.
+    fn depth(&self, candidate: &Candidate) -> Depth {
+        if self.measured == Some(candidate.arch) { BESIDE_A_GPU } else { ALONE }
+    }
+
+    /// A few small cases on the machine, or one where a GPU runs all of them.
     pub(crate) fn quick(&self, candidate: &Candidate, module: &Module) -> Result<(), Rejection> {
         once(&self.quick, machine_key(candidate, None), || {
             let gate = MachineGate::new(self.spec, Subject::from(candidate), module, self.seed)?;
-            gate.run_all(self.cases, &self.cases.screen(self.spec, &candidate.variant, self.small), 1)
-                .map(|_| ())
+            let few = self.cases.few(self.spec, &candidate.variant, self.depth(candidate));
+            // None where all are large and a GPU runs them right after.
+            if few.is_empty() && !self.depth(candidate).always {
+                return Ok(());
+            }
+            gate.run_all(self.cases, &few, 1).map(|_| ())
         })
     }
 
@@ -103,7 +123,8 @@ impl<'a> Screen<'a> {
     /// What the candidate asks of the hardware at these sizes.
     pub(crate) fn profile(&self, candidate: &Candidate, module: &Module, over: &SizeValues) -> Profile {
         once(&self.profiles, machine_key(candidate, Some(over)), || {
-            model::profile(self.spec, candidate.arch, module, &candidate.variant, None, over)
+            let most = self.depth(candidate).profiled;
+            model::profile(self.spec, candidate.arch, module, &candidate.variant, None, over, most)
         })
     }
 

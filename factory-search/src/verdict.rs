@@ -10,8 +10,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// The checks, cheapest first. They run in this order, but for the machine: where something measures, a few cases run on it
-/// before the device, and all of them after it, for what may win.
+/// The checks, cheapest first. They run in this order, but for the machine: where something measures, one small case runs on
+/// it before the device, if there is one, and all of them after it, for what may win.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

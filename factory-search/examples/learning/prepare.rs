@@ -3,7 +3,7 @@
 use crate::recorded::Prepared;
 use crate::specs::{SUBJECTS, Subject, size_values};
 use factory_search::gates::{self, Subject as GateSubject};
-use factory_search::model::{compulsory_bytes, profile};
+use factory_search::model::{PROFILED, compulsory_bytes, profile};
 use factory_search::toolchain::Ptxas;
 use factory_search::{Candidate, Generator, Proposal, Proposer, PtxasPolicy};
 use factory_spec::{Arch, BoundSpec, SizeValues};
@@ -98,7 +98,8 @@ fn one(
         gates::parse::parse(spec, &GateSubject::from(&candidate)).map_err(|error| error.to_string())?;
     let resources =
         gates::assemble::assemble(ptxas, &candidate.ptx, candidate.arch).map_err(|e| e.to_string())?;
-    let profiles = profile(spec, candidate.arch, &module, &candidate.variant, Some(&resources), over)
-        .map_err(|error| error.to_string())?;
+    let profiles =
+        profile(spec, candidate.arch, &module, &candidate.variant, Some(&resources), over, PROFILED)
+            .map_err(|error| error.to_string())?;
     Ok((candidate, profiles))
 }

@@ -3,7 +3,7 @@
 use crate::specs::{SUBJECTS, Subject, size_values};
 use crate::{Prepared, Samples};
 use factory_search::gates::{self, Subject as GateSubject};
-use factory_search::model::{compulsory_bytes, profile};
+use factory_search::model::{PROFILED, compulsory_bytes, profile};
 use factory_search::toolchain::Ptxas;
 use factory_search::{Candidate, Generator, Proposer, PtxasPolicy};
 use factory_spec::{Arch, BoundSpec};
@@ -95,8 +95,8 @@ fn one(
         gates::parse::parse(spec, &GateSubject::from(candidate)).map_err(|error| error.to_string())?;
     let resources =
         gates::assemble::assemble(ptxas, &candidate.ptx, candidate.arch).map_err(|e| e.to_string())?;
-    let with = profile(spec, candidate.arch, &module, &candidate.variant, Some(&resources), over);
-    let without = profile(spec, candidate.arch, &module, &candidate.variant, None, over);
+    let with = profile(spec, candidate.arch, &module, &candidate.variant, Some(&resources), over, PROFILED);
+    let without = profile(spec, candidate.arch, &module, &candidate.variant, None, over, PROFILED);
     let without = without.map_err(|error| error.to_string())?;
     Ok((with.map_err(|error| error.to_string())?, without.iter().map(|profile| profile.registers).collect()))
 }

@@ -35,6 +35,7 @@ pub use experience::{Experience, View};
 pub use islands::island;
 pub(crate) use islands::offspring;
 pub use memory::{Known, Memory, Notebook, NotebookError, Outcome};
+pub(crate) use nearness::some_nearest;
 pub use nearness::{distance, nearest, warm_start};
 pub(crate) use random::Random;
 pub use recorded::Recorded;

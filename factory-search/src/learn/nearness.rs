@@ -43,6 +43,23 @@ pub fn nearest<'a>(wanted: &Tunables, among: impl Iterator<Item = (usize, &'a Tu
         .map(|(_, index)| index)
 }
 
+/// The positions of the `count` configurations that are nearest to `wanted`, nearest first, and how far apart they are.
+pub(crate) fn some_nearest<'a>(
+    wanted: &Tunables,
+    among: impl Iterator<Item = (usize, &'a Tunables)>,
+    count: usize,
+) -> Vec<(usize, f64)> {
+    let mut all: Vec<(usize, f64)> =
+        among.map(|(index, tunables)| (index, apart(wanted, tunables))).collect();
+    let nearer = |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
+    if all.len() > count && count > 0 {
+        all.select_nth_unstable_by(count - 1, nearer);
+    }
+    all.truncate(count);
+    all.sort_by(nearer);
+    all
+}
+
 /// The tunables of the winners of the nearest other tasks, nearest first, the best of each before the second of any.
 pub fn warm_start(task: &Task, memory: &[Experience]) -> Vec<Tunables> {
     let mut tasks: BTreeMap<(&str, &str), Vec<&Experience>> = BTreeMap::new();
@@ -68,4 +85,25 @@ pub fn warm_start(task: &Task, memory: &[Experience]) -> Vec<Tunables> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(cluster: i64, chunks: i64) -> Tunables {
+        Tunables::from([("cluster".to_owned(), cluster.into()), ("chunks".to_owned(), chunks.into())])
+    }
+
+    #[test]
+    fn both_ways_to_a_longer_row_are_near() {
+        let space = [config(2, 2), config(8, 8), config(16, 4), config(2, 8), config(16, 8)];
+        let among = || space.iter().enumerate();
+        let found = some_nearest(&config(8, 4), among(), 3);
+        assert_eq!(found.iter().map(|&(at, _)| at).collect::<Vec<_>>(), [1, 2, 4]);
+        assert!(found[0].1 > 0.0 && found[0].1 <= found[1].1, "{found:?}");
+        assert_eq!(some_nearest(&config(16, 4), among(), 1), [(2, 0.0)]);
+        assert_eq!(nearest(&config(8, 4), among()), Some(found[0].0));
+        assert_eq!(some_nearest(&config(8, 4), among(), 9).len(), space.len());
+    }
 }

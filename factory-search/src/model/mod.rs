@@ -12,7 +12,7 @@ mod roofline;
 mod target;
 
 pub use estimate::{Estimate, LaunchProfile, Occupancy, estimate_launch, estimate_variant, occupancy};
-pub use profile::{LaunchShape, Profiled, compulsory_bytes, of_report, profile, profile_in_detail};
+pub use profile::{LaunchShape, PROFILED, Profiled, compulsory_bytes, of_report, profile, profile_in_detail};
 pub(crate) use profile::{halve, reduced_sizes, with_size};
 pub use roofline::{Roof, Roofline, roofline, tensor_operations};
 pub use target::Target;

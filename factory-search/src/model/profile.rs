@@ -14,8 +14,8 @@ use crate::launch::{self, Bindings};
 use crate::toolchain::{EntryResources, Resources};
 use crate::verdict::Reason;
 
-/// Elements of the largest tensor that a profile allocates. Only what the profiled blocks touch becomes real memory.
-const ELEMENT_LIMIT: usize = 8 << 20;
+/// Elements of the largest tensor of an ordinary profile. Only what the profiled blocks touch becomes real memory.
+pub const PROFILED: usize = 8 << 20;
 
 /// Warp-instructions that a profile may take.
 const BUDGET: u64 = 200_000_000;
@@ -32,8 +32,8 @@ pub fn compulsory_bytes(spec: &BoundSpec, sizes: &SizeValues) -> f64 {
         .sum()
 }
 
-/// Profiles each launch of a variant at `sizes`. Registers come from ptxas where it ran, else from the registers that
-/// are live at once in the PTX.
+/// Profiles each launch of a variant at `sizes`, which are shrunk to at most `most` elements a tensor where a block does the
+/// same then. Registers come from ptxas where it ran, else from the registers that are live at once in the PTX.
 ///
 /// # Errors
 /// The plan does not fit the module or the sizes, or the machine refuses or faults a launch.
@@ -44,8 +44,9 @@ pub fn profile(
     variant: &Variant,
     resources: Option<&Resources>,
     sizes: &SizeValues,
+    most: usize,
 ) -> Result<Vec<LaunchProfile>, Reason> {
-    let profiled = profile_in_detail(spec, arch, module, variant, resources, sizes)?;
+    let profiled = profile_in_detail(spec, arch, module, variant, resources, sizes, most)?;
     Ok(profiled.into_iter().map(|profiled| profiled.profile).collect())
 }
 
@@ -73,9 +74,10 @@ pub fn profile_in_detail(
     variant: &Variant,
     resources: Option<&Resources>,
     sizes: &SizeValues,
+    most: usize,
 ) -> Result<Vec<Profiled>, Reason> {
     let target = Target::of(arch);
-    let small = shrink(spec, variant, sizes);
+    let small = shrink(spec, variant, sizes, most);
     let scale = elements(spec, sizes) as f64 / elements(spec, &small).max(1) as f64;
     let kernels = launch::kernels(module, variant)?;
 
@@ -217,10 +219,10 @@ fn elements(spec: &BoundSpec, sizes: &SizeValues) -> usize {
 
 /// Smaller sizes at which a block does the same: the sizes that nothing reduces over are halved, as long as the variant
 /// still serves what comes out.
-fn shrink(spec: &BoundSpec, variant: &Variant, sizes: &SizeValues) -> SizeValues {
+fn shrink(spec: &BoundSpec, variant: &Variant, sizes: &SizeValues, most: usize) -> SizeValues {
     let reduced = reduced_sizes(spec);
     let mut now = sizes.clone();
-    while elements(spec, &now) > ELEMENT_LIMIT {
+    while elements(spec, &now) > most {
         let mut order: Vec<(bool, u64, SizeId)> = spec
             .sizes
             .iter()

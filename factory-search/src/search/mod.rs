@@ -153,7 +153,7 @@ pub fn search_by(
             .and_then(|capability| arches.iter().copied().filter(|arch| arch.runs_on(capability)).max()),
         device: measurer.as_ref().ok().map(|measurer| measurer.name().to_owned()),
     };
-    let screen = Screen::new(spec, &cases, options.seed, run.measured.is_some(), prover);
+    let screen = Screen::new(spec, &cases, options.seed, run.measured, prover);
     let fallbacks = run.fallbacks(&screen)?;
     let Listed { work, reserves } = run.list(observer);
     let mut learned = None;

@@ -255,7 +255,7 @@ impl<'a> One<'a, '_> {
             }
             timed += batch.len();
             let these: Vec<usize> = batch.iter().map(|&position| self.places[position]).collect();
-            // They passed a few cases on the machine and meet all of them on the device. What wins runs all of them on the
+            // They passed a small case on the machine and meet all of them on the device. What wins runs all of them on the
             // machine too, before the last call: for most that would be in vain, and it takes longer than to time them.
             // Rounds only order candidates; the last call, with all rounds and fresh data, decides.
             let options =

@@ -1,6 +1,6 @@
 //! What is looked at while the GPU is busy: some of it whatever becomes known, the rest bred from what was good.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use factory_spec::Arch;
 
@@ -8,9 +8,12 @@ use super::Run;
 use super::entry::Entry;
 use super::screening::Work;
 use crate::candidate::Tunables;
-use crate::learn::{Random, Strategy, nearest, offspring};
+use crate::learn::{Random, Strategy, offspring, some_nearest};
 use crate::proposer::Proposal;
 use crate::screen::Screen;
+
+/// Configurations that are looked at in the place of one that is wanted and not to be had.
+const WAYS: usize = 3;
 
 /// Configurations of one entry of `better.over` that nobody has looked at yet, and how many may still be.
 #[derive(Default)]
@@ -27,15 +30,22 @@ impl<'a> Reserve<'a> {
         Reserve { proposals: proposals.into_iter().enumerate().collect(), first: first.into(), left }
     }
 
-    /// Those that are nearest to what a strategy wants to try are looked at first.
+    /// Those that are nearest to what a strategy wants to try are looked at first. Where that very configuration is not to be
+    /// had, as for a longer row, there are several ways to come near it, and the nearest need not be the best.
     pub(super) fn prefer(&mut self, strategy: &Strategy) {
         let told = self.tunables();
-        let mut wanted: Vec<usize> = Vec::new();
+        let (mut wanted, mut others): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
         for tunables in strategy.wanted().take(self.left) {
-            let at = nearest(tunables, told.iter().map(|(&position, &tunables)| (position, tunables)));
-            wanted.extend(at.filter(|at| !wanted.contains(at)));
+            let near = some_nearest(tunables, told.iter().map(|(&at, &tunables)| (at, tunables)), WAYS);
+            let ways = if near.first().is_some_and(|&(_, apart)| apart > 0.0) { WAYS } else { 1 };
+            for (way, (at, _)) in near.into_iter().take(ways).enumerate() {
+                if way == 0 { &mut wanted } else { &mut others }.push(at);
+            }
         }
-        self.first.retain(|position| !wanted.contains(position));
+        wanted.extend(others);
+        let mut seen = BTreeSet::new();
+        wanted.retain(|&at| seen.insert(at));
+        self.first.retain(|position| !seen.contains(position));
         wanted.into_iter().rev().for_each(|position| self.first.push_front(position));
     }
 

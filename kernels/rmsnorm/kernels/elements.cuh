@@ -16,11 +16,72 @@ __device__ __forceinline__ __nv_bfloat16 narrow<__nv_bfloat16>(float value) { re
 template <>
 __device__ __forceinline__ __half narrow<__half>(float value) { return __float2half(value); }
 
-// No vector is wider than 16 bytes to the memory system: longer ones are several accesses.
+// The halves of a word in f32. A bf16 is the upper half of an f32: taken out of the word it is one instruction, where that of
+// an element of its own is two or three.
 template <class E>
-struct alignas(VEC * sizeof(E) < 16 ? VEC * sizeof(E) : 16) Vector {
-    E v[VEC];
+__device__ __forceinline__ float low(unsigned word);
+template <class E>
+__device__ __forceinline__ float high(unsigned word);
+template <>
+__device__ __forceinline__ float low<__nv_bfloat16>(unsigned word) { return __uint_as_float(word << 16); }
+template <>
+__device__ __forceinline__ float high<__nv_bfloat16>(unsigned word) { return __uint_as_float(word & 0xffff0000u); }
+template <>
+__device__ __forceinline__ float low<__half>(unsigned word) { return __low2float(reinterpret_cast<const __half2&>(word)); }
+template <>
+__device__ __forceinline__ float high<__half>(unsigned word) { return __high2float(reinterpret_cast<const __half2&>(word)); }
+
+template <class E>
+__device__ __forceinline__ unsigned pack(float low, float high);
+template <>
+__device__ __forceinline__ unsigned pack<__nv_bfloat16>(float low, float high) {
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    return reinterpret_cast<const unsigned&>(pair);
+}
+template <>
+__device__ __forceinline__ unsigned pack<__half>(float low, float high) {
+    const __half2 pair = __floats2half2_rn(low, high);
+    return reinterpret_cast<const unsigned&>(pair);
+}
+
+// No vector is wider than 16 bytes to the memory system: longer ones are several accesses.
+#define ALIGNED(E) alignas(VEC * sizeof(E) < 16 ? VEC * sizeof(E) : 16)
+
+template <class E, bool PAIRS = sizeof(E) == 2 && VEC % 2 == 0>
+struct ALIGNED(E) Vector {
+    E elements[VEC];
+
+    __device__ __forceinline__ float at(int i) const { return widen(elements[i]); }
+    __device__ __forceinline__ void forget() {}
+    __device__ __forceinline__ void set(const float* values) {
+#pragma unroll
+        for (int i = 0; i < VEC; ++i) {
+            elements[i] = narrow<E>(values[i]);
+        }
+    }
 };
+
+#if VEC % 2 == 0
+template <class E>
+struct ALIGNED(E) Vector<E, true> {
+    unsigned words[VEC / 2];
+
+    __device__ __forceinline__ float at(int i) const { return i % 2 == 0 ? low<E>(words[i / 2]) : high<E>(words[i / 2]); }
+    // What was computed of the elements so far is computed anew: registers for it cost more.
+    __device__ __forceinline__ void forget() {
+#pragma unroll
+        for (int i = 0; i < VEC / 2; ++i) {
+            asm volatile("" : "+r"(words[i]));
+        }
+    }
+    __device__ __forceinline__ void set(const float* values) {
+#pragma unroll
+        for (int i = 0; i < VEC / 2; ++i) {
+            words[i] = pack<E>(values[2 * i], values[2 * i + 1]);
+        }
+    }
+};
+#endif
 
 // Elements that nobody reads again soon.
 template <class E>
@@ -51,10 +112,7 @@ __device__ __forceinline__ Vector<E> read_kept(const E* from) {
 template <class E>
 __device__ __forceinline__ void write(E* to, const float* values) {
     Vector<E> vector;
-#pragma unroll
-    for (int i = 0; i < VEC; ++i) {
-        vector.v[i] = narrow<E>(values[i]);
-    }
+    vector.set(values);
     *reinterpret_cast<Vector<E>*>(to) = vector;
 }
 

@@ -68,7 +68,7 @@ rms_norm_rows(const T* __restrict__ x,
             const Vector<R> other = here ? read_once(residual + at) : Vector<R>{};
 #pragma unroll
             for (int j = 0; j < VEC; ++j) {
-                kept[k][i][j] = widen(one.v[j]) + widen(other.v[j]);
+                kept[k][i][j] = one.at(j) + other.at(j);
             }
 #else
             kept[k][i] = here ? read_once(x + at) : Vector<T>{};
@@ -93,7 +93,7 @@ rms_norm_rows(const T* __restrict__ x,
 #if RESIDUAL
                 const float value = kept[k][i][j];
 #else
-                const float value = widen(kept[k][i].v[j]);
+                const float value = kept[k][i].at(j);
 #endif
                 part[i] = fmaf(value, value, part[i]);
             }
@@ -137,12 +137,12 @@ rms_norm_rows(const T* __restrict__ x,
 #if RESIDUAL
                     out[j] = kept[k][i][j] * scale[k];
 #else
-                    out[j] = widen(kept[k][i].v[j]) * scale[k];
+                    out[j] = kept[k][i].at(j) * scale[k];
 #endif
 #if BIAS
-                    out[j] = fmaf(out[j], widen(weights.v[j]) + offset, widen(more.v[j]));
+                    out[j] = fmaf(out[j], weights.at(j) + offset, more.at(j));
 #elif WEIGHT
-                    out[j] *= widen(weights.v[j]) + offset;
+                    out[j] *= weights.at(j) + offset;
 #endif
                 }
                 write(y + base + k * below + column, out);

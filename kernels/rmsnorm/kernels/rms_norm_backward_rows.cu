@@ -15,11 +15,13 @@ constraints = [
     "LANES * ROWS <= 1024 and LANES * ROWS % 32 == 0",
     "CLUSTER == 1 or LANES >= 128 and ROWS == 1 and LANES * VEC * CHUNKS >= 2048",
     # Threads of a multiprocessor: all blocks stay at once.
-    "LANES * ROWS * (BLOCKS / 132) >= 256 and LANES * ROWS * (BLOCKS / 132) <= 2048",
+    "LANES * ROWS * (BLOCKS / 128) >= 256 and LANES * ROWS * (BLOCKS / 128) <= 2048",
+    # Sums of rows are on their way where threads meet.
+    "LATE == 0 or AHEAD > 2 and LANES * CLUSTER > 32",
     # Registers: the sums, the weights, the elements of rows, and those of the next ones.
-    "CHUNKS * VEC * (4 * (1 + RESIDENT) + DEEP * (X_BYTES + T_BYTES) * (1 + (AHEAD == 1))) / 4 + 24 <= min(200, 65536 / (LANES * ROWS * (BLOCKS / 132)))",
+    "CHUNKS * VEC * (4 * (1 + RESIDENT) + (1 - LATE) * DEEP * (X_BYTES + T_BYTES) * (1 + (AHEAD == 1))) / 4 + 24 <= min(200, 65536 / (LANES * ROWS * (BLOCKS / 128)))",
     # Shared memory.
-    "max(2 * (ROWS > 1) * ROWS * LANES * VEC * CHUNKS, (AHEAD > 1) * AHEAD * LANES * ROWS * DEEP * (CHUNKS * VEC * (X_BYTES + T_BYTES) + 4)) <= 216 * 1024 / (BLOCKS / 132)",
+    "max(2 * (ROWS > 1) * ROWS * LANES * VEC * CHUNKS, (AHEAD > 1) * AHEAD * LANES * ROWS * DEEP * (CHUNKS * VEC * (X_BYTES + T_BYTES) + 4)) <= 216 * 1024 / (BLOCKS / 128)",
 ]
 
 [tunables]
@@ -29,11 +31,13 @@ ROWS = { powers = [1, 32] }
 CHUNKS = { powers = [1, 8] }
 CLUSTER = { powers = [1, 16] }
 DEEP = { powers = [1, 4] }
-AHEAD = [1, 2, 3, 0]
-# Multiples of what has 132 multiprocessors, and 148.
-BLOCKS = [264, 528, 132, 396, 296, 592, 148]
+AHEAD = [1, 2, 3, 4]
+LATE = false
+# Multiples of 132 multiprocessors, of 148, and of the 128 that clusters of 8 and 16 can have: these stay within groups of 16 or 18
+# multiprocessors. What does not fit at once comes after the others, and they wait for it.
+BLOCKS = [264, 256, 528, 132, 128, 396, 384, 296, 148]
 RESIDENT = true
-SUM_ROWS = { powers = [16, 64], default = 32 }
+SUM_ROWS = [32, 64]
 
 [[scratch]]
 name = "partial_w"

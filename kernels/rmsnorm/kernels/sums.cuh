@@ -55,14 +55,8 @@ __device__ __forceinline__ void cluster_wait() {
     asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 
-// The sums over all threads of DEEP rows, in every one of them, in the same order everywhere. In a cluster nobody may come
-// here before all of its blocks have begun; when it is left nobody writes into another block any more.
-__device__ __forceinline__ void row_sums(float (&sum)[DEEP], RowSums& sums, [[maybe_unused]] unsigned rank) {
-#pragma unroll
-    for (int k = 0; k < DEEP; ++k) {
-        sum[k] = lanes_sum<(LANES < 32 ? LANES : 32)>(sum[k]);
-    }
-#if LANES > 32 || CLUSTER > 1
+// Leaves the parts of DEEP rows' sums that this thread's warp has where all threads of the row will read them.
+__device__ __forceinline__ void leave_parts(const float (&part)[DEEP], RowSums& sums, [[maybe_unused]] unsigned rank) {
     const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
 #if CLUSTER > 1
     // Each lane serves one block of the cluster.
@@ -73,24 +67,48 @@ __device__ __forceinline__ void row_sums(float (&sum)[DEEP], RowSums& sums, [[ma
             const unsigned here = static_cast<unsigned>(__cvta_generic_to_shared(mine));
             unsigned there;
             asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(here), "r"(lane));
-            asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(there), "f"(sum[k]) : "memory");
+            asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(there), "f"(part[k]) : "memory");
         }
     }
-    cluster_arrive();
-    cluster_wait();
 #else
     if (lane == 0) {
 #pragma unroll
         for (int k = 0; k < DEEP; ++k) {
-            sums.part[threadIdx.y][k][warp] = sum[k];
+            sums.part[threadIdx.y][k][warp] = part[k];
         }
     }
-    __syncthreads();
 #endif
+}
+
+// Adds up the parts that all have left.
+__device__ __forceinline__ void take_sums(float (&sum)[DEEP], const RowSums& sums) {
 #pragma unroll
     for (int k = 0; k < DEEP; ++k) {
         sum[k] = parts_sum<CLUSTER * WARPS>(sums.part[threadIdx.y][k]);
     }
+}
+
+// What each warp has of the sums of DEEP rows, in all of its lanes.
+__device__ __forceinline__ void warp_sums(float (&sum)[DEEP]) {
+#pragma unroll
+    for (int k = 0; k < DEEP; ++k) {
+        sum[k] = lanes_sum<(LANES < 32 ? LANES : 32)>(sum[k]);
+    }
+}
+
+// The sums over all threads of DEEP rows, in every one of them, in the same order everywhere. In a cluster nobody may come
+// here before all of its blocks have begun; when it is left nobody writes into another block any more.
+__device__ __forceinline__ void row_sums(float (&sum)[DEEP], RowSums& sums, [[maybe_unused]] unsigned rank) {
+    warp_sums(sum);
+#if LANES > 32 || CLUSTER > 1
+    leave_parts(sum, sums, rank);
+#if CLUSTER > 1
+    cluster_arrive();
+    cluster_wait();
+#else
+    __syncthreads();
+#endif
+    take_sums(sum, sums);
 #endif
 }
 #endif

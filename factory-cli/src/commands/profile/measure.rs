@@ -7,8 +7,8 @@ use factory_build::package::{AnnotatedKernel, State};
 use factory_ptx::ast::Module;
 use factory_ptx::machine::{Checks, Class, Line, Options, Report, TensorType};
 use factory_search::model::{
-    LaunchProfile, LaunchShape, Target, estimate_launch, occupancy, of_report, profile_in_detail, roofline,
-    tensor_operations,
+    LaunchProfile, LaunchShape, PROFILED, Target, estimate_launch, occupancy, of_report, profile_in_detail,
+    roofline, tensor_operations,
 };
 use factory_search::toolchain::{EntryResources, Ptxas, Resources};
 use factory_spec::{Arch, Sealed};
@@ -138,7 +138,7 @@ pub(super) fn of_sealed(dir: &Path, profile: &Profile) -> Result<Facts, Error> {
         .ok_or_else(|| wrong("no variant serves these sizes".to_owned()))?;
     let assembled = assemble(profile, ptx, Some(target.arch))?;
     let resources = assembled.as_ref().ok().map(|(resources, _)| resources);
-    let profiled = profile_in_detail(spec, target.arch, &module, variant, resources, &sizes)
+    let profiled = profile_in_detail(spec, target.arch, &module, variant, resources, &sizes, PROFILED)
         .map_err(|reason| wrong(reason.to_string()))?;
     let path = PathBuf::from(&target.ptx);
     let compulsory = factory_search::model::compulsory_bytes(spec, &sizes);
