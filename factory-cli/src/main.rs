@@ -8,6 +8,7 @@
 mod arguments;
 mod commands;
 mod error;
+mod gates;
 mod machine;
 mod package;
 mod print;

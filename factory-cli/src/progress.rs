@@ -4,7 +4,7 @@ use crate::print::seconds;
 use factory_search::log::{LogCandidate, LogEvent};
 use factory_search::{Event, Observer, Phase};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// How many candidates the live table shows.
@@ -17,6 +17,10 @@ pub(crate) struct Progress {
     rows: Vec<ProgressBar>,
     refused: BTreeMap<String, usize>,
     passed: usize,
+    /// Whether nothing at all is said
+    quiet: bool,
+    /// Lines that were said: what holds for several sizes is said once
+    said: BTreeSet<String>,
     /// When the budget ends
     deadline: Option<Instant>,
     /// The best candidate of each target and size
@@ -24,7 +28,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A display for the search of `name`; silent when `quiet` or when standard error is no terminal.
+    /// A display for the search of `name`; silent when `quiet`. Where standard error is no terminal only lines that stay are
+    /// written: why something was not measured is not to be found at the end alone.
     pub(crate) fn new(name: &str, quiet: bool) -> Progress {
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bars = MultiProgress::with_draw_target(target);
@@ -45,6 +50,8 @@ impl Progress {
             rows,
             refused: BTreeMap::new(),
             passed: 0,
+            quiet,
+            said: BTreeSet::new(),
             deadline: None,
             best: BTreeMap::new(),
         }
@@ -69,9 +76,16 @@ impl Progress {
     }
 
     /// A line that stays.
-    fn say(&self, line: &str) {
-        // A hidden display prints nothing, and the same facts are in the certificate.
-        let _ = self.bars.println(line);
+    fn say(&mut self, line: &str) {
+        if self.quiet || !self.said.insert(line.to_owned()) {
+            return;
+        }
+        if self.bars.is_hidden() {
+            eprintln!("{line}");
+        } else {
+            // Nobody is there to be told that a terminal is gone.
+            let _ = self.bars.println(line);
+        }
     }
 
     fn count(&mut self, candidate: &LogCandidate) {

@@ -31,6 +31,8 @@ struct Summary {
     measured: String,
     gates_passed: Vec<String>,
     gates_not_run: Vec<String>,
+    /// What each gate said of each target
+    gates: Vec<factory_spec::GateRecord>,
     figures: Vec<factory_spec::Figure>,
     /// Of the winners, where their energy was read
     energies: Vec<EnergyOf>,
@@ -216,6 +218,7 @@ fn summary(
         measured: certificate.measured(),
         gates_passed: strings(certificate.gates_passed()),
         gates_not_run: strings(certificate.gates_not_run()),
+        gates: certificate.gates.clone(),
         figures: certificate.figures.clone(),
         energies: found
             .candidates
@@ -242,9 +245,8 @@ fn print(result: &Summary) {
         result.seconds,
         if refused.is_empty() { "none".to_owned() } else { refused.join(", ") }
     );
-    println!("  gates passed: {}", result.gates_passed.join(", "));
-    if !result.gates_not_run.is_empty() {
-        println!("  gates not run: {}", result.gates_not_run.join(", "));
+    for line in crate::gates::lines(&result.gates, &result.gates_passed) {
+        println!("  {line}");
     }
     let rows: Vec<[String; 5]> = result
         .figures
