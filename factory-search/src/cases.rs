@@ -62,8 +62,7 @@ impl PreparedCase {
     /// Prepares a case; inputs and expected outputs are computed when they are first asked for.
     pub fn new(spec: &BoundSpec, case: Case) -> PreparedCase {
         let label = launch::label(spec, &case.sizes);
-        let elements =
-            spec.args.iter().filter(|arg| !arg.scalar).map(|arg| spec.elements(arg, &case.sizes)).sum();
+        let elements = spec.elements_of_all(&case.sizes);
         PreparedCase {
             case,
             label,
@@ -194,7 +193,7 @@ impl Cases {
                 if !seen.insert(small.clone()) {
                     continue;
                 }
-                let total = elements(spec, &small);
+                let total = spec.elements_of_all(&small);
                 cases.push(case_at(spec, small.clone(), seed));
                 if total <= CASE_ELEMENTS / 4 {
                     cases.extend(with_other_inputs(spec, &small, seed));
@@ -275,7 +274,7 @@ impl Cases {
     }
 
     /// A few small ones among the cases that a variant serves: the first screen.
-    pub fn few(&self, spec: &BoundSpec, variant: &Variant, depth: Depth) -> Vec<usize> {
+    pub(crate) fn few(&self, spec: &BoundSpec, variant: &Variant, depth: Depth) -> Vec<usize> {
         let mut served = self.served(spec, variant);
         served.sort_by_key(|&index| (self.all[index].elements, index));
         let small = served.partition_point(|&index| self.all[index].elements <= depth.elements);
@@ -309,11 +308,6 @@ pub(crate) fn case_at(spec: &BoundSpec, sizes: SizeValues, seed: u64) -> Case {
     Case { sizes, kinds, seed }
 }
 
-/// Elements of all tensors together.
-fn elements(spec: &BoundSpec, sizes: &SizeValues) -> usize {
-    spec.args.iter().filter(|arg| !arg.scalar).map(|arg| spec.elements(arg, sizes)).sum()
-}
-
 /// Kinds of inputs besides the ordinary one, in turn over the operands while the others stay ordinary: those that the spec
 /// names, else those that most often show what ordinary inputs hide.
 fn with_other_inputs(spec: &BoundSpec, sizes: &SizeValues, seed: u64) -> Vec<Case> {
@@ -336,8 +330,9 @@ fn with_other_inputs(spec: &BoundSpec, sizes: &SizeValues, seed: u64) -> Vec<Cas
 /// many elements, and at the largest that no variant for `over` may refuse.
 fn spliced(spec: &BoundSpec, cases: &[Case], drawn: usize, seed: u64) -> Vec<PreparedCase> {
     let largest = |cases: &[Case], limit: usize| {
-        let fitting = cases.iter().map(|case| &case.sizes).filter(|sizes| elements(spec, sizes) <= limit);
-        fitting.max_by_key(|sizes| elements(spec, sizes)).cloned()
+        let fitting =
+            cases.iter().map(|case| &case.sizes).filter(|sizes| spec.elements_of_all(sizes) <= limit);
+        fitting.max_by_key(|sizes| spec.elements_of_all(sizes)).cloned()
     };
     let (drawn, near) = cases.split_at(drawn.min(cases.len()));
     let mut sizes: Vec<SizeValues> = largest(drawn, CASE_ELEMENTS / 2).into_iter().collect();
@@ -367,13 +362,13 @@ fn alone_in_size(spec: &BoundSpec, over: &[SizeValues]) -> Vec<SizeValues> {
             let least = min.max(1).next_multiple_of(multiple_of.max(1));
             now = with_size(spec, &now, other, least).unwrap_or(now);
         }
-        while elements(spec, &now) > ALONE_ELEMENTS {
+        while spec.elements_of_all(&now) > ALONE_ELEMENTS {
             match halve(spec, &now, id) {
                 Some(smaller) => now = smaller,
                 None => break,
             }
         }
-        if elements(spec, &now) <= ALONE_ELEMENTS {
+        if spec.elements_of_all(&now) <= ALONE_ELEMENTS {
             found.push(now);
         }
     }
@@ -389,15 +384,12 @@ pub(crate) fn reduced_in_size(spec: &BoundSpec, sizes: &SizeValues) -> Vec<SizeV
         .map(|index| SizeId(index as u32))
         .filter(|id| free(id.index()) && !reduced.contains(id))
         .collect();
-    let total = |sizes: &SizeValues| -> usize {
-        spec.args.iter().filter(|arg| !arg.scalar).map(|arg| spec.elements(arg, sizes)).sum()
-    };
     let mut found = Vec::new();
     for wanted in [3, 1] {
         let mut now = sizes.clone();
         if reduced.is_empty() {
             // Elementwise: the innermost size stays long enough to have whole vectors and a tail.
-            while total(&now) > CASE_ELEMENTS / 8 {
+            while spec.elements_of_all(&now) > CASE_ELEMENTS / 8 {
                 let Some(largest) = kept.iter().copied().max_by_key(|&id| now[id]) else { break };
                 match halve(spec, &now, largest) {
                     Some(smaller) => now = smaller,
@@ -415,7 +407,7 @@ pub(crate) fn reduced_in_size(spec: &BoundSpec, sizes: &SizeValues) -> Vec<SizeV
         }
         // One row of 2^18 elements is still affordable; more rows of it are not.
         let limit = if wanted == 1 { 16 * CASE_ELEMENTS } else { CASE_ELEMENTS };
-        if total(&now) <= limit && !found.contains(&now) {
+        if spec.elements_of_all(&now) <= limit && !found.contains(&now) {
             found.push(now);
         }
     }
@@ -439,7 +431,7 @@ fn one_kept(spec: &BoundSpec, sizes: &SizeValues, reduced: &BTreeSet<SizeId>) ->
                     now = with_size(spec, &now, id, value).unwrap_or(now);
                 }
             }
-            if elements(spec, &now) <= limit {
+            if spec.elements_of_all(&now) <= limit {
                 found.push(now);
                 break;
             }

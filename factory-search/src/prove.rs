@@ -207,16 +207,11 @@ pub(crate) fn add_boundaries(spec: &BoundSpec, target: &TargetPlan, cases: &mut 
                 // Any case will do for the other sizes; the smallest keeps it cheap.
                 let base =
                     cases.all().iter().min_by_key(|case| case.elements).map(|case| case.case.sizes.clone());
-                if let Some(sizes) = base.and_then(|base| crate::model::with_size(spec, &base, id, value)) {
-                    let total: usize = spec
-                        .args
-                        .iter()
-                        .filter(|arg| !arg.scalar)
-                        .map(|arg| spec.elements(arg, &sizes))
-                        .sum();
-                    if total <= 1 << 21 && launch::chosen(spec, &sizes, &target.variants).is_some() {
-                        cases.add(spec, sizes, seed ^ value);
-                    }
+                if let Some(sizes) = base.and_then(|base| crate::model::with_size(spec, &base, id, value))
+                    && spec.elements_of_all(&sizes) <= 1 << 21
+                    && launch::chosen(spec, &sizes, &target.variants).is_some()
+                {
+                    cases.add(spec, sizes, seed ^ value);
                 }
             }
         }

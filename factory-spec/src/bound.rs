@@ -403,6 +403,11 @@ impl BoundSpec {
         arg.shape.iter().map(|&size| values[size] as usize).product()
     }
 
+    /// Number of elements of all tensors together.
+    pub fn elements_of_all(&self, values: &SizeValues) -> usize {
+        self.args.iter().filter(|arg| !arg.scalar).map(|arg| self.elements(arg, values)).sum()
+    }
+
     /// The values by name, for people and for JSON.
     pub fn named_values(&self, values: &SizeValues) -> BTreeMap<String, u64> {
         self.sizes.iter().map(|size| size.name.clone()).zip(values.0.iter().copied()).collect()

@@ -166,19 +166,10 @@ fn depth_and_casts(program: &Program, sizes: &SizeValues, output: ArgId, dtype: 
         return (0.0, 0.0);
     };
     let root = before_store(program, *root, dtype);
-    let mut needed = vec![false; program.nodes.len()];
-    needed[root.index()] = true;
-    for index in (0..=root.index()).rev() {
-        if needed[index] {
-            program.nodes[index].op.operands().iter().for_each(|operand| needed[operand.index()] = true);
-        }
-    }
     let mut depth = vec![0.0f64; program.nodes.len()];
     let mut casts = 0.0;
-    for (index, node) in program.nodes.iter().enumerate().take(root.index() + 1) {
-        if !needed[index] {
-            continue;
-        }
+    for id in program.cone(root) {
+        let node = program.node(id);
         let below =
             node.op.operands().iter().map(|operand: &NodeId| depth[operand.index()]).fold(0.0, f64::max);
         let own = match &node.op {
@@ -196,7 +187,7 @@ fn depth_and_casts(program: &Program, sizes: &SizeValues, output: ArgId, dtype: 
             }
             _ => 0.0,
         };
-        depth[index] = below + own;
+        depth[id.index()] = below + own;
     }
     (depth[root.index()].max(1.0), casts)
 }

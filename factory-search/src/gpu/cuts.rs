@@ -58,25 +58,13 @@ fn can_be_cut(spec: &BoundSpec, size: SizeId) -> bool {
 fn falls_apart(spec: &BoundSpec, program: &Program, output: ArgId, size: SizeId) -> bool {
     let times = |arg: ArgId| spec.args[arg.index()].shape.iter().filter(|other| **other == size).count();
     let Some((_, root)) = program.outputs.iter().find(|(id, _)| *id == output) else { return false };
-    let mut needed = vec![false; program.nodes.len()];
-    needed[root.index()] = true;
-    for index in (0..=root.index()).rev() {
-        if !needed[index] {
-            continue;
-        }
-        let op = &program.nodes[index].op;
-        let apart = match op {
-            Op::Reduce { over, .. } => !over.contains(&size),
-            Op::Iota(other) | Op::Size(other) => *other != size,
-            Op::Arg(arg) => times(*arg) <= 1,
-            _ => true,
-        };
-        if !apart {
-            return false;
-        }
-        op.operands().iter().for_each(|operand| needed[operand.index()] = true);
-    }
-    times(output) == 1
+    let apart = |op: &Op| match op {
+        Op::Reduce { over, .. } => !over.contains(&size),
+        Op::Iota(other) | Op::Size(other) => *other != size,
+        Op::Arg(arg) => times(*arg) <= 1,
+        _ => true,
+    };
+    times(output) == 1 && program.cone(*root).all(|id| apart(&program.node(id).op))
 }
 
 #[cfg(test)]

@@ -70,13 +70,10 @@ impl Truth {
         seed: u64,
         judge: &dyn Judge,
     ) -> Result<Truth, Trouble> {
-        let elements = |sizes: &SizeValues| -> usize {
-            spec.args.iter().filter(|arg| !arg.scalar).map(|arg| spec.elements(arg, sizes)).sum()
-        };
-        let total = elements(sizes);
+        let total = spec.elements_of_all(sizes);
         let mut windows: Vec<Window> = Vec::new();
         let mut open = |sizes: SizeValues, part: Option<Part>, told: Vec<bool>| -> Result<(), Trouble> {
-            if elements(&sizes) > MOST_ELEMENTS {
+            if spec.elements_of_all(&sizes) > MOST_ELEMENTS {
                 return Err(unknown(spec, &sizes).into());
             }
             let window = Window { number: windows.len(), sizes, part, told, squares: Vec::new() };
@@ -310,83 +307,4 @@ impl Strip {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn windows_hold_the_first_rows_the_last_ones_and_some_that_nobody_knows() {
-        let found = starts(32768, 100, &mut Stream(1));
-        assert_eq!((found.first(), found.last()), (Some(&0), Some(&32668)));
-        assert_eq!(found.len(), WINDOWS);
-        assert_ne!(found, starts(32768, 100, &mut Stream(2)));
-        assert_eq!(starts(7, 7, &mut Stream(1)), [0]);
-        assert!(starts(8, 7, &mut Stream(1)).iter().all(|start| start + 7 <= 8));
-    }
-
-    /// The strip of a host's copy of a tensor.
-    fn taken(tensor: &[u8], strip: &Strip) -> Vec<u8> {
-        let rows = strip.bytes / strip.width;
-        (0..rows)
-            .flat_map(|row| &tensor[strip.offset + row * strip.pitch..][..strip.width])
-            .copied()
-            .collect()
-    }
-
-    #[test]
-    fn the_oracle_says_of_a_part_what_it_says_of_the_whole() {
-        use factory_spec::draw;
-        use factory_spec::oracle::{self, Inputs};
-        use std::collections::BTreeMap;
-
-        let text = "[kernel]\nname = \"gradient\"\n[sizes]\nm = { min = 1 }\nh = { min = 1 }\nn = { min = 1 }\n\
-            [[arg]]\nname = \"x\"\ndtype = \"f32\"\nshape = [\"m\", \"h\", \"n\"]\n\
-            [[arg]]\nname = \"w\"\ndtype = \"bf16\"\nshape = [\"n\"]\n\
-            [[arg]]\nname = \"dx\"\ndtype = \"f32\"\nshape = [\"m\", \"h\", \"n\"]\nrole = \"out\"\n\
-            [[arg]]\nname = \"dw\"\ndtype = \"f32\"\nshape = [\"n\"]\nrole = \"out\"\n\
-            [[arg]]\nname = \"s\"\ndtype = \"f32\"\nshape = [\"h\"]\nrole = \"out\"\n\
-            [reference]\nprogram = \"dx = x * mean(x * w, n)\\ndw = sum(x * w, m, h)\\ns = sum(x, m, n)\"\n\
-            [targets]\narch = [\"sm_90\"]\n";
-        let spec = factory_spec::Spec::parse(std::path::Path::new("test.toml"), text).expect("a spec");
-        let spec = spec.bind(&BTreeMap::new()).expect("no types to bind");
-        let free = [("m", 12), ("h", 5), ("n", 20)].map(|(name, value)| (name.to_owned(), value));
-        let sizes = spec.size_values(&BTreeMap::from(free)).expect("sizes");
-        let case = crate::cases::case_at(&spec, sizes.clone(), 7);
-        let inputs = draw::draw_inputs(&spec, &case);
-        let whole = oracle::evaluate(&spec, &sizes, &inputs).expect("the oracle");
-        let encoded = |id: factory_spec::ArgId, values: &[f64]| {
-            let mut bytes = Vec::new();
-            spec.args[id.index()].dtype.encode(values, &mut bytes);
-            bytes
-        };
-        let mut looked_at = vec![0; 3];
-        for Cut { size, told } in cuts(&spec).expect("each falls apart somewhere") {
-            for (start, length) in [(0, 1), (2, 3), (4, 1)] {
-                let part = Part { size, all: sizes[size], start, length };
-                let small = with_size(&spec, &sizes, size, length).expect("sizes of a part");
-                let mut values = BTreeMap::new();
-                for (id, arg) in spec.inputs() {
-                    let bytes = inputs.bytes(&spec, id).expect("an input");
-                    let mut of = Vec::new();
-                    let strip = Strip::new(&spec, id.index(), &small, Some(&part));
-                    assert!(strip.end() <= bytes.len());
-                    arg.dtype.decode(&taken(&bytes, &strip), &mut of);
-                    values.insert(id, of);
-                }
-                let alone = oracle::evaluate(&spec, &small, &Inputs(values)).expect("the oracle");
-                for (position, ((id, _), told)) in spec.outputs().zip(&told).enumerate() {
-                    let strip = Strip::new(&spec, id.index(), &small, Some(&part));
-                    let of_whole = taken(&encoded(id, whole.get(id).expect("an output")), &strip);
-                    let of_part = encoded(id, alone.get(id).expect("an output"));
-                    if *told {
-                        assert_eq!(
-                            of_whole, of_part,
-                            "output {position} along size {size:?} from {start} on"
-                        );
-                        looked_at[position] += 1;
-                    }
-                }
-            }
-        }
-        assert_eq!(looked_at, [3, 3, 3], "every output is told along one size");
-    }
-}
+mod tests;

@@ -73,6 +73,24 @@ impl Program {
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]
     }
+
+    /// The values that one is computed from, itself included, operands first.
+    pub fn cone(&self, root: NodeId) -> impl Iterator<Item = NodeId> {
+        let needed = needed(&self.nodes, [root]);
+        (0..=root.0).map(NodeId).filter(move |id| needed[id.index()])
+    }
+}
+
+/// Which nodes these are computed from, themselves included.
+fn needed(nodes: &[Node], roots: impl IntoIterator<Item = NodeId>) -> Vec<bool> {
+    let mut needed = vec![false; nodes.len()];
+    roots.into_iter().for_each(|root| needed[root.index()] = true);
+    for index in (0..nodes.len()).rev() {
+        if needed[index] {
+            nodes[index].op.operands().iter().for_each(|operand| needed[operand.index()] = true);
+        }
+    }
+    needed
 }
 
 /// A value.
