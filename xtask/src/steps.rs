@@ -1,5 +1,7 @@
 //! The steps of CI. Each is a task of its own, so that what CI runs can be run alone.
 
+use std::path::PathBuf;
+
 use crate::shell::{Failure, cargo, run};
 use crate::{tidy, tools};
 
@@ -41,8 +43,14 @@ pub(crate) fn examples() -> Result<(), Failure> {
     }
     // The sealed example again, told to search nothing: what a build host without anything would do.
     run(cargo(&["build", "--offline", "-p", "example-rmsnorm"]).env("KERNEL_FACTORY", "offline"))?;
+    // The program as the tests have built it: `cargo factory` would build the search once more, with fewer features.
+    run(tools.visible_to(&mut cargo(&["test", "--workspace", "--all-features", "--no-run", "--quiet"])))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let program = crate::shell::root().join(target).join("debug/cargo-factory");
     for package in ["examples/rmsnorm", "kernels/rmsnorm"] {
-        run(&mut cargo(&["factory", "check", "--dir", package]))?;
+        let mut command = std::process::Command::new(&program);
+        command.current_dir(crate::shell::root());
+        run(command.args(["factory", "check", "--dir", package]))?;
     }
     Ok(())
 }
