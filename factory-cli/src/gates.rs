@@ -30,7 +30,7 @@ pub(crate) fn lines(gates: &[GateRecord], passed: &[String]) -> Vec<String> {
     }
     let mut lines = vec![format!("gates passed: {}", passed.join(", "))];
     lines.extend(
-        some.iter().map(|(target, gates)| format!("gates passed on {target} alone: {}", gates.join(", "))),
+        some.iter().map(|(target, gates)| format!("gates passed on {target}: {}", gates.join(", "))),
     );
     lines.extend(not_run.iter().map(NotRun::line));
     lines
@@ -83,7 +83,7 @@ mod tests {
             lines(&gates, &["machine".to_owned()]),
             [
                 "gates passed: machine",
-                "gates passed on sm_90 alone: device",
+                "gates passed on sm_90: device",
                 "gates not run on sm_90: time (1 of 2 winners were measured a second time)",
                 "gates not run on sm_100: device, time (no such GPU)",
             ]
