@@ -29,9 +29,8 @@ pub(crate) fn lines(gates: &[GateRecord], passed: &[String]) -> Vec<String> {
         }
     }
     let mut lines = vec![format!("gates passed: {}", passed.join(", "))];
-    lines.extend(
-        some.iter().map(|(target, gates)| format!("gates passed on {target}: {}", gates.join(", "))),
-    );
+    lines
+        .extend(some.iter().map(|(target, gates)| format!("gates passed on {target}: {}", gates.join(", "))));
     lines.extend(not_run.iter().map(NotRun::line));
     lines
 }
