@@ -2,57 +2,43 @@
 
 use factory_spec::{Arch, GateRecord, Outcome};
 
-/// Gates that passed for every target, then those that passed for some, then those that did not run, with the reason: gates
-/// and targets of the same reason stand together.
+/// Gates that passed for every target, then those that passed for some, then those that did not run, with the reason: targets
+/// of which the same is to be said stand together.
 pub(crate) fn lines(gates: &[GateRecord], passed: &[String]) -> Vec<String> {
-    let mut some: Vec<(Arch, Vec<&str>)> = Vec::new();
-    let mut not_run: Vec<NotRun<'_>> = Vec::new();
-    for record in gates {
-        let gate = record.gate.as_str();
-        match (&record.outcome, record.target) {
-            (Outcome::Passed { .. }, Some(target)) if !passed.iter().any(|name| name == gate) => {
-                match some.iter_mut().find(|(known, _)| *known == target) {
-                    Some((_, gates)) => push_once(gates, gate),
-                    None => some.push((target, vec![gate])),
-                }
-            }
-            (Outcome::NotRun { reason }, target) => {
-                let at = not_run.iter().position(|known| known.reason == reason).unwrap_or_else(|| {
-                    not_run.push(NotRun { reason, gates: Vec::new(), targets: Vec::new() });
-                    not_run.len() - 1
-                });
-                let place = &mut not_run[at];
-                push_once(&mut place.gates, gate);
-                target.into_iter().for_each(|target| push_once(&mut place.targets, target));
-            }
-            _ => {}
+    let some = grouped(gates.iter().filter_map(|record| match (&record.outcome, record.target) {
+        (Outcome::Passed { .. }, Some(target)) if !passed.contains(&record.gate) => {
+            Some((target, record.gate.as_str()))
+        }
+        _ => None,
+    }));
+    let not_run = grouped(gates.iter().filter_map(|record| match &record.outcome {
+        Outcome::NotRun { reason } => Some(((record.target, reason), record.gate.as_str())),
+        _ => None,
+    }));
+    let not_run = grouped(not_run.into_iter().map(|((target, reason), gates)| ((gates, reason), target)));
+    let mut lines = vec![format!("gates passed: {}", passed.join(", "))];
+    for (target, gates) in some {
+        lines.push(format!("gates passed on {target}: {}", gates.join(", ")));
+    }
+    for ((gates, reason), targets) in not_run {
+        let targets: Vec<String> = targets.iter().flatten().map(Arch::to_string).collect();
+        let on = if targets.is_empty() { String::new() } else { format!(" on {}", targets.join(", ")) };
+        lines.push(format!("gates not run{on}: {} ({reason})", gates.join(", ")));
+    }
+    lines
+}
+
+/// The different values of each key, in the order in which they came.
+fn grouped<K: PartialEq, V: PartialEq>(pairs: impl Iterator<Item = (K, V)>) -> Vec<(K, Vec<V>)> {
+    let mut groups: Vec<(K, Vec<V>)> = Vec::new();
+    for (key, value) in pairs {
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, values)) if values.contains(&value) => {}
+            Some((_, values)) => values.push(value),
+            None => groups.push((key, vec![value])),
         }
     }
-    let mut lines = vec![format!("gates passed: {}", passed.join(", "))];
-    lines
-        .extend(some.iter().map(|(target, gates)| format!("gates passed on {target}: {}", gates.join(", "))));
-    lines.extend(not_run.iter().map(NotRun::line));
-    lines
-}
-
-struct NotRun<'a> {
-    reason: &'a str,
-    gates: Vec<&'a str>,
-    targets: Vec<Arch>,
-}
-
-impl NotRun<'_> {
-    fn line(&self) -> String {
-        let targets: Vec<String> = self.targets.iter().map(Arch::to_string).collect();
-        let on = if targets.is_empty() { String::new() } else { format!(" on {}", targets.join(", ")) };
-        format!("gates not run{on}: {} ({})", self.gates.join(", "), self.reason)
-    }
-}
-
-fn push_once<T: PartialEq>(list: &mut Vec<T>, item: T) {
-    if !list.contains(&item) {
-        list.push(item);
-    }
+    groups
 }
 
 #[cfg(test)]
@@ -85,6 +71,22 @@ mod tests {
                 "gates passed on sm_90: device",
                 "gates not run on sm_90: time (1 of 2 winners were measured a second time)",
                 "gates not run on sm_100: device, time (no such GPU)",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_said_of_both_targets_is_said_once_and_of_no_other_gate() {
+        let (here, there) = (Some(Arch::Sm90), Some(Arch::Sm100));
+        let off = Some("it was switched off");
+        let both = [record("time", here, off), record("time", there, off)];
+        assert_eq!(lines(&both, &[])[1..], ["gates not run on sm_90, sm_100: time (it was switched off)"]);
+        let each = [record("device", here, off), record("time", there, off)];
+        assert_eq!(
+            lines(&each, &[])[1..],
+            [
+                "gates not run on sm_90: device (it was switched off)",
+                "gates not run on sm_100: time (it was switched off)",
             ]
         );
     }

@@ -83,11 +83,12 @@ impl<'a> Screen<'a> {
 
     /// A few small cases on the machine, or one where a GPU runs all of them.
     pub(crate) fn quick(&self, candidate: &Candidate, module: &Module) -> Result<(), Rejection> {
-        once(&self.quick, machine_key(candidate, None), || {
+        let depth = self.depth(candidate);
+        once(&self.quick, machine_key(candidate, &depth), || {
             let gate = MachineGate::new(self.spec, Subject::from(candidate), module, self.seed)?;
-            let few = self.cases.few(self.spec, &candidate.variant, self.depth(candidate));
+            let few = self.cases.few(self.spec, &candidate.variant, depth);
             // None where all are large and a GPU runs them right after.
-            if few.is_empty() && !self.depth(candidate).always {
+            if few.is_empty() && !depth.always {
                 return Ok(());
             }
             gate.run_all(self.cases, &few, 1).map(|_| ())
@@ -101,7 +102,7 @@ impl<'a> Screen<'a> {
         module: &Module,
         threads: usize,
     ) -> Result<u32, Rejection> {
-        once(&self.full, machine_key(candidate, None), || {
+        once(&self.full, machine_key(candidate, &()), || {
             if let Some(prover) = self.prover {
                 match prover.prove(self.spec, self.cases, self.seed, candidate) {
                     // It is lost, or the candidate was too much for it: this process can do it too.
@@ -117,13 +118,13 @@ impl<'a> Screen<'a> {
     /// Whether it passed every case on the machine before, for whatever target.
     pub(crate) fn is_proved(&self, candidate: &Candidate) -> bool {
         let full = self.full.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        full.get(&machine_key(candidate, None)).and_then(|cell| cell.get()).is_some_and(Result::is_ok)
+        full.get(&machine_key(candidate, &())).and_then(|cell| cell.get()).is_some_and(Result::is_ok)
     }
 
     /// What the candidate asks of the hardware at these sizes.
     pub(crate) fn profile(&self, candidate: &Candidate, module: &Module, over: &SizeValues) -> Profile {
-        once(&self.profiles, machine_key(candidate, Some(over)), || {
-            let most = self.depth(candidate).profiled;
+        let most = self.depth(candidate).profiled;
+        once(&self.profiles, machine_key(candidate, &(over, most)), || {
             model::profile(self.spec, candidate.arch, module, &candidate.variant, None, over, most)
         })
     }
@@ -178,8 +179,9 @@ fn once<T: Clone>(map: &Shared<T>, key: [u8; 32], compute: impl FnOnce() -> T) -
     cell.get_or_init(compute).clone()
 }
 
-/// What decides how a candidate runs on the machine: its code and its plan, but not `.version` and `.target`.
-fn machine_key(candidate: &Candidate, over: Option<&SizeValues>) -> [u8; 32] {
+/// What decides how a candidate runs on the machine, its code and its plan, but not `.version` and `.target`; and what it is
+/// asked, since of a candidate for the target that is measured less is.
+fn machine_key(candidate: &Candidate, asked: &dyn std::fmt::Debug) -> [u8; 32] {
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();
     for line in candidate.ptx.lines() {
@@ -190,8 +192,6 @@ fn machine_key(candidate: &Candidate, over: Option<&SizeValues>) -> [u8; 32] {
         }
     }
     hash.update(format!("{:?}", candidate.variant));
-    if let Some(over) = over {
-        hash.update(format!("{over:?}"));
-    }
+    hash.update(format!("{asked:?}"));
     hash.finalize().into()
 }

@@ -1,5 +1,6 @@
 //! How near two tasks, or two configurations, are.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Experience, Task};
@@ -37,10 +38,13 @@ pub(crate) fn apart(a: &Tunables, b: &Tunables) -> f64 {
 
 /// The position of the configuration that is nearest to `wanted`, the first of several.
 pub fn nearest<'a>(wanted: &Tunables, among: impl Iterator<Item = (usize, &'a Tunables)>) -> Option<usize> {
-    among
-        .map(|(index, tunables)| (apart(wanted, tunables), index))
-        .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))
-        .map(|(_, index)| index)
+    let all = among.map(|(index, tunables)| (index, apart(wanted, tunables)));
+    all.min_by(nearer).map(|(index, _)| index)
+}
+
+/// Of two positions and how far apart their configurations are from another: the nearer one first, then the first.
+fn nearer(a: &(usize, f64), b: &(usize, f64)) -> Ordering {
+    a.1.total_cmp(&b.1).then(a.0.cmp(&b.0))
 }
 
 /// The positions of the `count` configurations that are nearest to `wanted`, nearest first, and how far apart they are.
@@ -51,7 +55,6 @@ pub(crate) fn some_nearest<'a>(
 ) -> Vec<(usize, f64)> {
     let mut all: Vec<(usize, f64)> =
         among.map(|(index, tunables)| (index, apart(wanted, tunables))).collect();
-    let nearer = |a: &(usize, f64), b: &(usize, f64)| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0));
     if all.len() > count && count > 0 {
         all.select_nth_unstable_by(count - 1, nearer);
     }

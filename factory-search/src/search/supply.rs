@@ -34,17 +34,16 @@ impl<'a> Reserve<'a> {
     /// had, as for a longer row, there are several ways to come near it, and the nearest need not be the best.
     pub(super) fn prefer(&mut self, strategy: &Strategy) {
         let told = self.tunables();
-        let (mut wanted, mut others): (Vec<usize>, Vec<usize>) = (Vec::new(), Vec::new());
+        let mut found: Vec<(usize, usize)> = Vec::new();
         for tunables in strategy.wanted().take(self.left) {
             let near = some_nearest(tunables, told.iter().map(|(&at, &tunables)| (at, tunables)), WAYS);
             let ways = if near.first().is_some_and(|&(_, apart)| apart > 0.0) { WAYS } else { 1 };
-            for (way, (at, _)) in near.into_iter().take(ways).enumerate() {
-                if way == 0 { &mut wanted } else { &mut others }.push(at);
-            }
+            found.extend(near.into_iter().take(ways).enumerate().map(|(way, (at, _))| (way, at)));
         }
-        wanted.extend(others);
+        // The nearest of all before the second of any: `sort_by_key` keeps the order of equals.
+        found.sort_by_key(|&(way, _)| usize::from(way > 0));
         let mut seen = BTreeSet::new();
-        wanted.retain(|&at| seen.insert(at));
+        let wanted: Vec<usize> = found.into_iter().map(|(_, at)| at).filter(|&at| seen.insert(at)).collect();
         self.first.retain(|position| !seen.contains(position));
         wanted.into_iter().rev().for_each(|position| self.first.push_front(position));
     }

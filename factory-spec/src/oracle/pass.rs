@@ -320,14 +320,7 @@ fn gather(leaf: &Leaf<'_>, extents: &[usize], index: &[usize], out: &mut [f64]) 
 
 /// The nodes that `root` needs down to stored ones, operands first.
 pub(super) fn cone(nodes: &[Node], root: NodeId, stored: &BTreeMap<NodeId, Stored<'_>>) -> Vec<NodeId> {
-    let mut needed = BTreeSet::new();
-    let mut pending = vec![root];
-    while let Some(node) = pending.pop() {
-        if needed.insert(node) && !stored.contains_key(&node) {
-            pending.extend(nodes[node.index()].op.operands());
-        }
-    }
-    needed.into_iter().collect()
+    crate::program::cone(nodes, root, |node| stored.contains_key(&node)).collect()
 }
 
 /// Elements from one index to the next, for each size of a layout; a size that is there twice walks a diagonal.

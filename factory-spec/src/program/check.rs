@@ -58,7 +58,7 @@ pub(crate) fn check(scope: &Scope<'_>, statements: &[Statement]) -> Result<Progr
 
 /// Drops the values that no output needs.
 fn prune(nodes: Vec<Node>, outputs: Vec<(ArgId, NodeId)>) -> Program {
-    let needed = super::needed(&nodes, outputs.iter().map(|(_, node)| *node));
+    let needed = super::needed(&nodes, outputs.iter().map(|(_, node)| *node), |_| false);
     let mut renamed = vec![NodeId(0); nodes.len()];
     let mut kept: Vec<Node> = Vec::new();
     for (index, mut node) in nodes.into_iter().enumerate().filter(|(index, _)| needed[*index]) {

@@ -76,17 +76,30 @@ impl Program {
 
     /// The values that one is computed from, itself included, operands first.
     pub fn cone(&self, root: NodeId) -> impl Iterator<Item = NodeId> {
-        let needed = needed(&self.nodes, [root]);
-        (0..=root.0).map(NodeId).filter(move |id| needed[id.index()])
+        cone(&self.nodes, root, |_| false)
     }
 }
 
-/// Which nodes these are computed from, themselves included.
-fn needed(nodes: &[Node], roots: impl IntoIterator<Item = NodeId>) -> Vec<bool> {
+/// The nodes that one is computed from, itself included, operands first; what is `given` is computed from nothing.
+pub(crate) fn cone(
+    nodes: &[Node],
+    root: NodeId,
+    given: impl Fn(NodeId) -> bool,
+) -> impl Iterator<Item = NodeId> {
+    let needed = needed(nodes, [root], given);
+    (0..=root.0).map(NodeId).filter(move |id| needed[id.index()])
+}
+
+/// Which nodes these are computed from, themselves included; what is `given` is computed from nothing.
+fn needed(
+    nodes: &[Node],
+    roots: impl IntoIterator<Item = NodeId>,
+    given: impl Fn(NodeId) -> bool,
+) -> Vec<bool> {
     let mut needed = vec![false; nodes.len()];
     roots.into_iter().for_each(|root| needed[root.index()] = true);
     for index in (0..nodes.len()).rev() {
-        if needed[index] {
+        if needed[index] && !given(NodeId(index as u32)) {
             nodes[index].op.operands().iter().for_each(|operand| needed[operand.index()] = true);
         }
     }

@@ -22,6 +22,14 @@ struct Row {
     Vector<X> more[CHUNKS];
 #endif
     float rstd;
+
+    __device__ __forceinline__ void forget() {
+#pragma unroll
+        for (int i = 0; i < CHUNKS; ++i) {
+            x[i].forget();
+            dy[i].forget();
+        }
+    }
 };
 
 // Where rows come from.
@@ -256,11 +264,7 @@ rms_norm_backward_rows(const X* __restrict__ x, const W* __restrict__ w, const T
         row_sums(dot, dots[turn], rank);
 #pragma unroll
         for (int k = 0; k < DEEP; ++k) {
-#pragma unroll
-            for (int i = 0; i < CHUNKS; ++i) {
-                row[k].x[i].forget();
-                row[k].dy[i].forget();
-            }
+            row[k].forget();
         }
 #pragma unroll
         for (int k = 0; k < DEEP; ++k) {
