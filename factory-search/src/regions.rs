@@ -104,8 +104,10 @@ fn divide(
     divide(spec, &high, asked, bounds, found);
 }
 
-/// The boundary that leaves the most entries with the winner of their side's majority; among equals one of a size that winners
-/// have conditions on, as others say less about who fits; among equals the widest gap.
+/// A boundary of a size that winners have conditions on, as long as one of these tells entries apart: others say little about
+/// who fits. A winner for rows of one length must be asked first for all such rows, however many there are, although some other
+/// entry has as many rows. Of those the one that leaves the most entries with the winner of their side's majority; among equals
+/// the widest gap.
 fn best_split(
     spec: &BoundSpec,
     over: &[(SizeValues, usize)],
@@ -116,8 +118,8 @@ fn best_split(
         side.for_each(|winner| *counts.entry(winner).or_default() += 1);
         counts.values().copied().max().unwrap_or(0)
     };
-    /// Entries with their majority, whether the size is asked for, the gap.
-    type Score = (usize, bool, u64);
+    /// Whether the size is asked for, entries with their majority, the gap.
+    type Score = (bool, usize, u64);
     let mut best: Option<(Score, (SizeId, u64))> = None;
     for (index, size) in spec.sizes.iter().enumerate() {
         if !matches!(size.kind, SizeKind::Free { .. }) {
@@ -135,7 +137,7 @@ fn best_split(
             let pure = majority(&mut side(true)) + majority(&mut side(false));
             // The gap as a ratio in 1/1024, so that the choice is made in integers.
             let gap = pair[1].saturating_mul(1024) / pair[0].max(1);
-            let score = (pure, asked.contains(&id), gap);
+            let score = (asked.contains(&id), pure, gap);
             if best.as_ref().is_none_or(|(best, _)| score > *best) {
                 best = Some((score, (id, bound)));
             }
@@ -200,4 +202,56 @@ fn axis(over: impl Iterator<Item = u64>, min: u64, max: u64, multiple_of: u64) -
     });
     let rounded = beside.map(|value| value.clamp(min, max) / multiple_of * multiple_of);
     rounded.filter(|value| (min..=max).contains(value)).collect::<BTreeSet<u64>>().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPEC: &str = r#"
+[kernel]
+name = "k"
+[sizes]
+m = { min = 1 }
+n = { min = 1 }
+[[arg]]
+name = "x"
+dtype = "f32"
+shape = ["m", "n"]
+[[arg]]
+name = "y"
+dtype = "f32"
+shape = ["m", "n"]
+role = "out"
+[reference]
+program = "y = x"
+[targets]
+arch = ["sm_90"]
+"#;
+
+    #[test]
+    fn whoever_has_the_right_length_serves_however_many_rows_there_are() {
+        let spec = factory_spec::Spec::parse(std::path::Path::new("test.toml"), SPEC).expect("a spec");
+        let spec = spec.bind(&BTreeMap::new()).expect("no types to bind");
+        let [m, n] = ["m", "n"].map(|name| spec.size_id(name).expect("a size"));
+        // One boundary of `m` would tell the two winners apart.
+        let over: Vec<(SizeValues, usize)> =
+            [(32768, 4096, 0), (32768, 16384, 0), (8192, 8192, 1), (8192, 32768, 1)]
+                .map(|(m, n, winner)| (SizeValues(vec![m, n]), winner))
+                .to_vec();
+        let serving = |asked: &[SizeId], m: u64, n: u64| {
+            let sizes = SizeValues(vec![m, n]);
+            let regions = regions(&spec, &over, &asked.iter().copied().collect());
+            regions
+                .iter()
+                .find(|one| one.bounds.iter().all(|&(id, most)| sizes[id] <= most))
+                .map(|one| one.winner)
+        };
+        assert_eq!(serving(&[n], 32768, 32768), Some(1));
+        assert_eq!(serving(&[n], 8192, 4096), Some(0));
+        assert_eq!(serving(&[n], 1, 8192), Some(1));
+        // Where winners ask for the number of rows alone, that decides.
+        assert_eq!(serving(&[m], 32768, 32768), Some(0));
+        assert_eq!(serving(&[m], 8192, 4096), Some(1));
+    }
 }

@@ -272,13 +272,13 @@ impl Run<'_> {
         until.is_some_and(|limit| self.started.elapsed().as_secs_f64() > limit)
     }
 
-    /// When an entry of `better.over` must give way to the next one, in seconds of the search. Targets that nothing measures
-    /// come last and need some of the time.
-    fn share_of_time(&self, over: usize) -> Option<f64> {
+    /// When the rounds of an entry of `better.over` must end, in seconds of the search, if it takes `settling` seconds more until
+    /// the next one can begin. Targets that nothing measures come last and need some of the time.
+    fn share_of_time(&self, over: usize, settling: f64) -> Option<f64> {
         let now = self.started.elapsed().as_secs_f64();
         let share = if self.unmeasured().next().is_some() { MEASURING } else { 1.0 };
         let limit = self.options.budget.seconds.map(|limit| limit * share);
-        limit.map(|limit| now + (limit - now).max(1.0) / (self.over.len() - over) as f64)
+        limit.map(|limit| now + ((limit - now) / (self.over.len() - over) as f64 - settling).max(0.0))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Measuring in rounds: a strategy says what to time next, its answers say what to look at next.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use factory_spec::SizeValues;
 
@@ -57,7 +58,7 @@ impl<'a> Run<'a> {
         reserve.prefer(&strategy);
         let (_, at_once) = self.sizes_of_rounds();
         let screened = match self.supply(over, screen, reserve) {
-            Some(mut supply) => supply.prepare(&mut strategy, &[], &[], CHOICE * at_once, first),
+            Some(mut supply) => supply.begin(&mut strategy, CHOICE * at_once, first),
             None => Vec::new(),
         };
         Begun { strategy, screened, trouble }
@@ -134,6 +135,8 @@ impl<'a> Run<'a> {
         let mut reserves = reserves.iter_mut();
         let mut reserve = reserves.next();
         let mut begun = reserve.as_deref_mut().map(|reserve| self.begin(0, screen, reserve, pool.len()));
+        // How long an entry took after its rounds, the last time.
+        let mut settling = 0.0;
         for over in 0..self.over.len() {
             let (Some(here), Some(Begun { mut strategy, screened, trouble })) = (reserve, begun) else {
                 break;
@@ -141,8 +144,9 @@ impl<'a> Run<'a> {
             unread = unread.or(trouble);
             let strategy = &mut strategy;
             let mut one = One { run: self, over, screen, pool: &mut *pool, strategy, places: Vec::new() };
-            let until = self.share_of_time(over);
+            let until = self.share_of_time(over, settling);
             one.rounds(measurer, here, screened, until, &mut failed, observer);
+            let settled = Instant::now();
             reserve = reserves.next();
             let (next, first) = (reserve.as_deref_mut(), one.pool.len());
             // While the finalists are proved and measured again, the cores begin with the next entry.
@@ -156,6 +160,7 @@ impl<'a> Run<'a> {
                 one.finals(measurer, until, &mut failed, observer);
                 aside.map(|aside| aside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             });
+            settling = settled.elapsed().as_secs_f64();
             let contribution = one.strategy.contribution();
             learned.experiences = learned.experiences.max(contribution.experiences);
             learned.tasks = learned.tasks.max(contribution.tasks);
@@ -242,7 +247,8 @@ impl<'a> One<'a, '_> {
         let mut timed = 0;
         // The best so far, and how many had been timed then.
         let (mut best, mut since) = (f64::INFINITY, 0);
-        while timed < most && !self.run.is_past(until) {
+        // The first are timed whatever the time: nothing else would stand for these sizes.
+        while timed < most && (timed == 0 || !self.run.is_past(until)) {
             let batch: Vec<usize> = self.strategy.next(at_once.min(most - timed));
             if batch.is_empty() {
                 let first = self.pool.len();

@@ -39,7 +39,8 @@ impl<'a> Run<'a> {
     /// Lists configurations, and chooses which may be looked at.
     pub(super) fn list(&self, observer: &mut dyn Observer) -> Listed<'a> {
         observer.event(&Event::Phase { phase: Phase::Enumerate, total: self.arches.len() * self.over.len() });
-        let mut work: Vec<Work<'a>> = Vec::new();
+        // With how many stand before it of its target and sizes.
+        let mut work: Vec<(usize, Work<'a>)> = Vec::new();
         let mut later = 0;
         let mut reserves: Vec<Reserve<'a>> = Vec::new();
         for &arch in self.arches {
@@ -59,7 +60,9 @@ impl<'a> Run<'a> {
                     let keep: BTreeSet<usize> = choose(configurations, share, seed).into_iter().collect();
                     let kept =
                         proposals.into_iter().enumerate().filter(|(position, _)| keep.contains(position));
-                    work.extend(kept.map(|(_, proposal)| Work { arch, over, proposal }));
+                    work.extend(
+                        kept.enumerate().map(|(rank, (_, proposal))| (rank, Work { arch, over, proposal })),
+                    );
                 }
                 observer.event(&Event::Enumerated {
                     arch,
@@ -70,7 +73,9 @@ impl<'a> Run<'a> {
             }
         }
         observer.event(&Event::Phase { phase: Phase::Screen, total: work.len() + later });
-        Listed { work, reserves }
+        // When time runs out, all sizes shall have had their turn.
+        work.sort_by_key(|(rank, _)| *rank);
+        Listed { work: work.into_iter().map(|(_, work)| work).collect(), reserves }
     }
 
     /// Looks at what the other targets may have, after the one that is measured: first at the twins of what was best there,
@@ -141,10 +146,10 @@ impl<'a> Run<'a> {
         &self,
         screen: &Screen<'_>,
         work: &[Work<'a>],
+        sure: usize,
         first: usize,
     ) -> Vec<Option<Entry>> {
-        let limit = self.options.budget.seconds;
-        let screen_one = |index: usize, work: &Work<'_>| match self.is_past(limit) {
+        let screen_one = |index: usize, work: &Work<'_>| match index >= sure && self.out_of_time() {
             true => None,
             false => Some(self.screen_one(screen, first + index, work)),
         };

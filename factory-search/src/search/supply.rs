@@ -14,6 +14,8 @@ use crate::screen::Screen;
 
 /// Configurations that are looked at in the place of one that is wanted and not to be had.
 const WAYS: usize = 3;
+/// Configurations that are looked at for each entry of `better.over` although the time is over.
+const SURE: usize = 4;
 
 /// Configurations of one entry of `better.over` that nobody has looked at yet, and how many may still be.
 #[derive(Default)]
@@ -87,6 +89,18 @@ pub(super) struct Supply<'s, 'a> {
 }
 
 impl<'a> Supply<'_, 'a> {
+    /// What an entry of `better.over` begins with: of at most `count` the first [`SURE`] whatever the time. Without them its sizes
+    /// would be left to the fallback, however good the memory is. `first` is how many were looked at before.
+    pub(super) fn begin(
+        &mut self,
+        strategy: &mut Strategy,
+        count: usize,
+        first: usize,
+    ) -> Vec<Option<Entry>> {
+        let count = if self.run.out_of_time() { SURE.min(count) } else { count };
+        self.look_at(strategy, &[], &[], count, SURE, first)
+    }
+
     /// Chooses at most so many and runs the cheap gates on each; `None` for one that there was no time for. `places` are the
     /// positions in the pool of the strategy's candidates, and `first` is how many were looked at before.
     pub(super) fn prepare(
@@ -100,11 +114,23 @@ impl<'a> Supply<'_, 'a> {
         if self.run.out_of_time() {
             return Vec::new();
         }
+        self.look_at(strategy, pool, places, count, 0, first)
+    }
+
+    fn look_at(
+        &mut self,
+        strategy: &mut Strategy,
+        pool: &[Entry],
+        places: &[usize],
+        count: usize,
+        sure: usize,
+        first: usize,
+    ) -> Vec<Option<Entry>> {
         let (arch, over) = (self.arch, self.over);
         let proposals = self.choose(strategy, pool, places, count);
         let work: Vec<Work<'a>> =
             proposals.into_iter().map(|proposal| Work { arch, over, proposal }).collect();
-        self.run.screen_aside(self.screen, &work, first)
+        self.run.screen_aside(self.screen, &work, sure, first)
     }
 
     /// One half are those that were chosen in advance, one quarter what the times that are known promise, one quarter comes

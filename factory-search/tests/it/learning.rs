@@ -88,9 +88,18 @@ fn run(
     memory: Option<&dyn Memory>,
     candidates: usize,
 ) -> Found {
+    run_with(spec, measurer, memory, &options(candidates))
+}
+
+fn run_with(
+    spec: &BoundSpec,
+    measurer: &mut dyn Measurer,
+    memory: Option<&dyn Memory>,
+    options: &SearchOptions,
+) -> Found {
     let generator = Generator::new(spec).unwrap_or_else(|error| panic!("{error}"));
     let means = Means { measurer: Some(measurer), memory, ..Means::new(&generator) };
-    search_by(spec, &options(candidates), means, &mut Silent).unwrap_or_else(|error| panic!("{error}"))
+    search_by(spec, options, means, &mut Silent).unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]
@@ -136,6 +145,33 @@ fn what_has_a_verdict_is_not_paid_for_again() {
     let twice = again.asked().iter().filter(|id| first.contains(*id)).count();
     assert!(twice <= 4, "only finalists are timed again: {:?}", again.asked());
     assert!(learned.to_string().contains("not paid for again"), "{learned}");
+}
+
+#[test]
+fn without_time_every_size_still_gets_a_candidate_and_with_memory_the_best_one_known() {
+    let spec = bind(&SPEC.replace("{ m = 512, n = 1024 }", "{ m = 512, n = 1024 }, { m = 512, n = 2048 }"));
+    let no_time = |candidates| SearchOptions {
+        budget: Budget { candidates, seconds: Some(0.0) },
+        ..options(candidates)
+    };
+    let mut recorded = record(&spec);
+    let found = run_with(&spec, &mut recorded, None, &no_time(64));
+    assert!(
+        !recorded.asked().is_empty() && !found.winners.contains(&"fallback".to_owned()),
+        "{:?}",
+        found.winners
+    );
+    let timed = found.candidates.iter().filter(|record| record.measured.is_some());
+    let sizes: BTreeSet<&String> = timed.map(|record| &record.sizes).collect();
+    assert_eq!(sizes.len(), 2, "{sizes:?}");
+    // A search that had time leaves its best to one that has none.
+    let notebook = Notebook::new();
+    let long = run(&spec, &mut record(&spec), Some(&notebook), 64);
+    let short = run_with(&spec, &mut record(&spec), Some(&notebook), &no_time(64));
+    let seconds = |found: &Found| -> Vec<Option<f64>> {
+        found.sealed.certificate.figures.iter().map(|figure| figure.seconds).collect()
+    };
+    assert_eq!(seconds(&short), seconds(&long));
 }
 
 /// A device that is lost after some calls.

@@ -286,13 +286,14 @@ fn winners_of_different_sizes_share_a_plan() {
     assert_eq!(entries.len(), 3, "entries got names of their own: {entries:?}");
     assert!(target.variants[0].when.to_string().contains("n <= "), "{}", target.variants[0].when);
     // The one that did not serve a size was refused for it, not for being wrong.
-    let refused: Vec<&str> = found
+    let refused: Vec<(&str, &str)> = found
         .candidates
         .iter()
         .filter(|record| record.rejection.is_some())
-        .map(|record| record.id.as_str())
+        .map(|record| (record.id.as_str(), record.sizes.as_str()))
         .collect();
-    assert_eq!(refused, ["large", "small"]);
+    // Each size had its first candidate before any had its second.
+    assert_eq!(refused, [("small", "n=65536"), ("large", "n=512")]);
 }
 
 #[test]
