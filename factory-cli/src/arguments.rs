@@ -89,7 +89,7 @@ pub(crate) struct Tune {
     /// Configurations to consider for each target, over all sizes
     #[arg(long, value_name = "COUNT")]
     pub(crate) candidates: Option<usize>,
-    /// Start no further candidate after this many seconds
+    /// Start no further candidate after this many seconds, but for the first few of each size that a GPU measures
     #[arg(long)]
     pub(crate) seconds: Option<f64>,
     /// Which GPU takes part: `auto`, `off`, or a number
