@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::bound::longest_row;
 use crate::domain::{self, DomainError};
 use crate::program::{self, Scope};
 use crate::read::{DTypeOrVariable, WrittenReference, WrittenSizes};
 use crate::{
-    Arg, Better, BoundSpec, Correct, DType, EvalError, Problem, Reference, Size, SizeExpr, SizeKind,
+    Arg, Better, BoundSpec, Correct, DType, EvalError, Problem, Reference, Size, SizeExpr, SizeId, SizeKind,
     SizeValues, Span, Spec, SpecError, SpecErrors,
 };
 
@@ -155,7 +156,7 @@ impl Binder<'_> {
     fn least_sizes(&mut self, args: &[Arg]) {
         let sizes = &self.spec.written.sizes;
         let mut values: BTreeMap<String, i64> =
-            sizes.iter().filter_map(|size| Some((size.name.clone(), least(size)? as i64))).collect();
+            sizes.iter().filter_map(|size| Some((size.name.clone(), size.least()? as i64))).collect();
         let free = |expr: &SizeExpr, sizes: &[Size]| {
             let mut pending: Vec<String> = expr.names().into_iter().collect();
             while let Some(name) = pending.pop() {
@@ -275,10 +276,7 @@ impl Binder<'_> {
         let written = &self.spec.written;
         let constraints: Vec<SizeExpr> = written.constraints.iter().map(|(expr, _)| expr.clone()).collect();
         let values = domain::complete(&written.sizes, &constraints, given)?;
-        match args
-            .iter()
-            .find(|arg| domain::bytes(arg.shape.iter().map(|&size| values[size]), arg.dtype).is_none())
-        {
+        match args.iter().find(|arg| domain::bytes(arg.extents(|size| values[size]), arg.dtype).is_none()) {
             Some(arg) => Err(DomainError::TooManyElements { arg: arg.name.clone() }),
             None => Ok(values),
         }
@@ -309,6 +307,18 @@ impl Binder<'_> {
         complete
     }
 
+    /// Makes row strides twice as long as their rows, or as close to that as they may be.
+    fn twice_the_rows(&self, given: &mut BTreeMap<String, u64>, args: &[Arg]) {
+        let sizes = &self.spec.written.sizes;
+        for (index, size) in sizes.iter().enumerate() {
+            let SizeKind::Free { multiple_of, .. } = size.kind else { continue };
+            let Some(row) = longest_row(sizes, args, SizeId(index as u32), given) else { continue };
+            let twice = row.saturating_mul(2).checked_next_multiple_of(multiple_of).unwrap_or(row);
+            let least = size.least().unwrap_or(0);
+            given.insert(size.name.clone(), twice.min(size.most().unwrap_or(u64::MAX)).max(least));
+        }
+    }
+
     /// Sizes of equal length with about [`MIDDLE_ELEMENTS`] elements in the largest argument, or smaller ones where the
     /// constraints ask for it.
     fn middle_case(&mut self, args: &[Arg]) -> Option<SizeValues> {
@@ -319,14 +329,18 @@ impl Binder<'_> {
         let most = args.iter().map(free).max().unwrap_or(0).max(1) as u32;
         let mut length = 1u64 << (MIDDLE_ELEMENTS.ilog2() / most);
         loop {
-            let given = sizes.iter().filter_map(|size| match size.kind {
-                SizeKind::Free { min, max, multiple_of } => {
-                    let capped = length.min(max.unwrap_or(u64::MAX)) / multiple_of * multiple_of;
-                    Some((size.name.clone(), capped.max(min.next_multiple_of(multiple_of))))
-                }
-                _ => None,
-            });
-            match self.complete(&given.collect(), args) {
+            let mut given: BTreeMap<String, u64> = sizes
+                .iter()
+                .filter_map(|size| match size.kind {
+                    SizeKind::Free { min, max, multiple_of } => {
+                        let capped = length.min(max.unwrap_or(u64::MAX)) / multiple_of * multiple_of;
+                        Some((size.name.clone(), capped.max(min.next_multiple_of(multiple_of))))
+                    }
+                    _ => None,
+                })
+                .collect();
+            self.twice_the_rows(&mut given, args);
+            match self.complete(&given, args) {
                 Ok(values) => return Some(values),
                 Err(_) if length > 1 => length /= 2,
                 Err(_) => break,
@@ -335,15 +349,6 @@ impl Binder<'_> {
         let span = self.spec.written.better_span;
         self.note(span, Problem::NoMiddleCase);
         None
-    }
-}
-
-/// The least value of a size that is not derived.
-fn least(size: &Size) -> Option<u64> {
-    match size.kind {
-        SizeKind::Free { min, multiple_of, .. } => Some(min.next_multiple_of(multiple_of)),
-        SizeKind::Fixed(value) => Some(value),
-        SizeKind::Derived(_) => None,
     }
 }
 

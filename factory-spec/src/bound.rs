@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{self, DomainError};
-use crate::{Arch, DType, Interface, Key, Program, SizeExpr, SourceText, Span};
+use crate::{Arch, DType, Interface, Key, Program, Rows, SizeExpr, SourceText, Span};
 
 /// Index of a size in [`BoundSpec::sizes`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,6 +91,26 @@ pub enum SizeKind {
     Derived(SizeExpr),
 }
 
+impl Size {
+    /// Its least value, where its own line says it.
+    pub(crate) fn least(&self) -> Option<u64> {
+        match self.kind {
+            SizeKind::Free { min, multiple_of, .. } => Some(min.next_multiple_of(multiple_of)),
+            SizeKind::Fixed(value) => Some(value),
+            SizeKind::Derived(_) => None,
+        }
+    }
+
+    /// Its greatest value, where its own line says it.
+    pub(crate) fn most(&self) -> Option<u64> {
+        match self.kind {
+            SizeKind::Free { max, multiple_of, .. } => max.map(|max| max / multiple_of * multiple_of),
+            SizeKind::Fixed(value) => Some(value),
+            SizeKind::Derived(_) => None,
+        }
+    }
+}
+
 /// An argument of the kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arg {
@@ -98,8 +118,12 @@ pub struct Arg {
     pub name: String,
     /// The type of its elements
     pub dtype: DType,
-    /// The sizes of its dimensions, outermost first; empty for a scalar. Tensors are dense and row-major
+    /// The sizes of its dimensions, outermost first; empty for a scalar
     pub shape: Vec<SizeId>,
+    /// The size that consecutive rows lie apart, in elements; none: the tensor is dense and row-major. A row is what the
+    /// innermost dimension spans, and rows are counted over all others together. It is at least the row's length, which is
+    /// one of the constraints
+    pub row_stride: Option<SizeId>,
     /// Whether it is passed by value
     pub scalar: bool,
     /// Whether it is read, written or both
@@ -342,6 +366,33 @@ impl SizeValues {
     }
 }
 
+/// See [`BoundSpec::longest_row`].
+pub(crate) fn longest_row(
+    sizes: &[Size],
+    args: &[Arg],
+    stride: SizeId,
+    free: &BTreeMap<String, u64>,
+) -> Option<u64> {
+    let rows = args.iter().filter(|arg| arg.row_stride == Some(stride)).filter_map(|arg| arg.shape.last());
+    rows.map(|row| domain::value(sizes, &sizes[row.index()], free))
+        .collect::<Option<Vec<_>>>()?
+        .into_iter()
+        .max()
+}
+
+impl Arg {
+    /// Extents whose product bounds the elements of its memory, from the values of sizes: those of the shape, with a row as long
+    /// as its stride.
+    pub(crate) fn extents(&self, value: impl Fn(SizeId) -> u64) -> impl Iterator<Item = u64> {
+        let last = self.shape.len().saturating_sub(1);
+        self.shape.iter().enumerate().map(move |(axis, &size)| match self.row_stride {
+            // Without elements in a row there is nothing.
+            Some(stride) if axis == last && value(size) > 0 => value(stride).max(value(size)),
+            _ => value(size),
+        })
+    }
+}
+
 impl std::ops::Index<SizeId> for SizeValues {
     type Output = u64;
 
@@ -392,7 +443,7 @@ impl BoundSpec {
     pub fn size_values(&self, free: &BTreeMap<String, u64>) -> Result<SizeValues, DomainError> {
         let values = domain::complete(&self.sizes, &self.constraints, free)?;
         for arg in &self.args {
-            domain::bytes(arg.shape.iter().map(|&size| values[size]), arg.dtype)
+            domain::bytes(arg.extents(|size| values[size]), arg.dtype)
                 .ok_or_else(|| DomainError::TooManyElements { arg: arg.name.clone() })?;
         }
         Ok(values)
@@ -403,9 +454,36 @@ impl BoundSpec {
         arg.shape.iter().map(|&size| values[size] as usize).product()
     }
 
-    /// Number of elements of all tensors together.
+    /// How an argument's elements lie in memory.
+    pub fn rows(&self, arg: &Arg, values: &SizeValues) -> Rows {
+        match (arg.row_stride, arg.shape.split_last()) {
+            (Some(stride), Some((length, outer))) => Rows::strided(
+                outer.iter().map(|&size| values[size] as usize).product(),
+                values[*length] as usize,
+                values[stride] as usize,
+            ),
+            _ => Rows::dense(self.elements(arg, values)),
+        }
+    }
+
+    /// Whether a size is the row stride of some argument.
+    pub fn is_row_stride(&self, size: SizeId) -> bool {
+        self.args.iter().any(|arg| arg.row_stride == Some(size))
+    }
+
+    /// The length of the longest rows that lie `stride` apart, from the values of free sizes; `None` where these do not say it.
+    pub fn longest_row(&self, stride: SizeId, free: &BTreeMap<String, u64>) -> Option<u64> {
+        longest_row(&self.sizes, &self.args, stride, free)
+    }
+
+    /// Number of elements of an argument's memory, with the gaps between its rows; 1 for a scalar.
+    pub fn span(&self, arg: &Arg, values: &SizeValues) -> usize {
+        self.rows(arg, values).span()
+    }
+
+    /// Number of elements of the memory of all tensors together.
     pub fn elements_of_all(&self, values: &SizeValues) -> usize {
-        self.args.iter().filter(|arg| !arg.scalar).map(|arg| self.elements(arg, values)).sum()
+        self.args.iter().filter(|arg| !arg.scalar).map(|arg| self.span(arg, values)).sum()
     }
 
     /// The values by name, for people and for JSON.

@@ -67,7 +67,10 @@ fn argument(text: &mut String, spec: &BoundSpec, arg: &Arg) {
         line(text, format_args!("arg {name} {dtype} {role} scalar{values}"));
     } else {
         let shape: Vec<&str> = arg.shape.iter().map(|&size| spec.size(size).name.as_str()).collect();
-        line(text, format_args!("arg {name} {dtype} {role} [{}]", shape.join(", ")));
+        // Dense tensors, which came first, say nothing: their keys are what they were.
+        let stride =
+            arg.row_stride.map_or_else(String::new, |size| format!(" row_stride {}", spec.size(size).name));
+        line(text, format_args!("arg {name} {dtype} {role} [{}]{stride}", shape.join(", ")));
     }
 }
 

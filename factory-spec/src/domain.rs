@@ -129,6 +129,21 @@ pub(crate) fn bytes(dims: impl Iterator<Item = u64>, dtype: DType) -> Option<u64
     Some(if empty { 0 } else { bytes })
 }
 
+/// The value of a size from those of the free ones, as far as they say it. No size is derived from itself.
+pub(crate) fn value(sizes: &[Size], size: &Size, free: &BTreeMap<String, u64>) -> Option<u64> {
+    match &size.kind {
+        SizeKind::Free { .. } => free.get(&size.name).copied(),
+        SizeKind::Fixed(value) => Some(*value),
+        SizeKind::Derived(expr) => {
+            let named = |name: &str| {
+                let size = sizes.iter().find(|size| size.name == name)?;
+                i64::try_from(value(sizes, size, free)?).ok()
+            };
+            u64::try_from(expr.eval(&named).ok()?).ok()
+        }
+    }
+}
+
 /// Values for all sizes from those given.
 pub(crate) fn complete(
     sizes: &[Size],

@@ -32,6 +32,9 @@ pub struct InterfaceArg {
     pub dtype: DType,
     /// Names of the sizes of its dimensions, outermost first
     pub shape: Vec<String>,
+    /// Name of the size that consecutive rows lie apart, in elements; none: dense and row-major
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_stride: Option<String>,
     /// Whether it is passed by value
     pub scalar: bool,
     /// Whether it is read, written or both
@@ -47,6 +50,7 @@ impl Interface {
             name: arg.name.clone(),
             dtype: arg.dtype,
             shape: arg.shape.iter().map(|&size| spec.size(size).name.clone()).collect(),
+            row_stride: arg.row_stride.map(|size| spec.size(size).name.clone()),
             scalar: arg.scalar,
             role: arg.role,
         });

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 /// | | `meaning` | `key` |
 /// | --- | --- | --- |
 /// | sizes with their bounds, constraints | yes | yes |
-/// | arguments: order, names, dtypes after binding, shapes, roles, values of scalars | yes | yes |
+/// | arguments: order, names, dtypes after binding, shapes, row strides, roles, values of scalars | yes | yes |
 /// | the program as its graph; or the C function's name, its text, and the order of the sizes, which it gets by position | yes | yes |
 /// | `[correct]`: cases, kinds of inputs, tolerance | yes | yes |
 /// | `[better]`: minimize, over, require | no | yes |

@@ -49,6 +49,7 @@
 //! dtype = "T"
 //! shape = ["m", "n"]                    # outermost first; `[]` is a tensor of one element, none a scalar
 //! role = "in"                           # in (default) | out | inout
+//! # row_stride = "xs"                   # of two dimensions or more: rows lie `xs` elements apart; default: dense
 //! # values = [1e-6]                     # of a scalar, to check with
 //!
 //! [reference]
@@ -108,6 +109,7 @@ pub mod draw;
 pub mod float8;
 pub mod oracle;
 mod round;
+mod rows;
 pub mod tolerance;
 
 pub use arch::Arch;
@@ -126,6 +128,7 @@ pub use lock::{Lock, LockEntry, LockError};
 pub use plan::{LaunchPlan, ParamPlan, Place, Plan, PlanError, Scratch, TargetPlan, Variant};
 pub use problem::Problem;
 pub use program::{BinaryOp, CompareOp, LogicOp, Node, NodeId, Op, Program, ReduceOp, Ty, UnaryOp};
+pub use rows::Rows;
 pub use sealed::{SealError, Sealed};
 pub use size_expr::{CompileError, CompiledExpr, EvalError, SizeBinary, SizeExpr, SizeExprError, SizeUnary};
 pub use source::{SourceText, Span};

@@ -189,6 +189,16 @@ pub enum Problem {
         /// Its role
         role: &'static str,
     },
+    /// A row stride where there can be none
+    #[error("`{arg}` cannot have the row stride `{stride}`: {reason}")]
+    RowStride {
+        /// The argument
+        arg: String,
+        /// The size that was named
+        stride: String,
+        /// Why not
+        reason: String,
+    },
     /// Nothing is written
     #[error("no argument is an output")]
     NoOutput,
@@ -321,6 +331,9 @@ impl Problem {
             Problem::BadBinding { choices, .. } => format!("[dtypes] allows {}", list(choices)),
             Problem::DTypeMismatch { advice, .. } => advice.clone(),
             Problem::ScalarOutput { .. } => "give it a `shape`; `shape = []` is a tensor of one element".into(),
+            Problem::RowStride { .. } => {
+                "a row stride is a size of its own that can be as large as a row is long, as in `row_stride = \"xs\"`; leave it out for a dense tensor".into()
+            }
             Problem::NoOutput => "give one argument `role = \"out\"` or `role = \"inout\"`".into(),
             Problem::WhichReference => "a program is enough for most kernels; C is for recurrences".into(),
             Problem::CFile { .. } => "its path is relative to the spec's folder".into(),

@@ -35,6 +35,8 @@ pub struct SpecArg {
     pub dtype: DTypeOrVariable,
     /// Names of the sizes of its dimensions, outermost first
     pub shape: Vec<String>,
+    /// Name of the size that consecutive rows lie apart, in elements; none: dense and row-major
+    pub row_stride: Option<String>,
     /// Whether it is passed by value
     pub scalar: bool,
     /// Whether it is read, written or both

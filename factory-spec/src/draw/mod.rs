@@ -27,6 +27,7 @@
 
 mod random;
 mod sizes;
+mod strides;
 mod values;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::random::Random;
-use crate::{BoundSpec, SizeKind, SizeValues};
+use super::strides;
+use crate::{BoundSpec, SizeId, SizeKind, SizeValues};
 
 /// Where kernels break: next to powers of two (vectors, warps, blocks, tiles), at primes, and at round numbers.
 const EDGES: [u64; 58] = [
@@ -19,7 +20,8 @@ struct Axis {
 }
 
 /// Draws sizes of the domain: first the smallest, then each edge of each free size in turn with the others at random,
-/// made smaller until everything fits `max_elements`. None twice; fewer than `count` where the domain has fewer.
+/// made smaller until everything fits `max_elements`. None twice; fewer than `count` where the domain has fewer. Row strides
+/// follow the lengths of their rows.
 pub(super) fn draw(
     spec: &BoundSpec,
     count: usize,
@@ -29,7 +31,9 @@ pub(super) fn draw(
     let axes: Vec<Axis> = spec
         .sizes
         .iter()
-        .filter_map(|size| match size.kind {
+        .enumerate()
+        .filter(|(index, _)| !spec.is_row_stride(SizeId(*index as u32)))
+        .filter_map(|(_, size)| match size.kind {
             SizeKind::Free { min, max, multiple_of } => Some(Axis {
                 name: size.name.clone(),
                 values: axis(min, max.unwrap_or(u64::MAX), multiple_of.max(1), max_elements),
@@ -37,13 +41,17 @@ pub(super) fn draw(
             SizeKind::Fixed(_) | SizeKind::Derived(_) => None,
         })
         .collect();
+    let strides = strides::strides(spec);
     let mut drawn: Vec<SizeValues> = Vec::new();
-    let consider = |positions: &[usize], drawn: &mut Vec<SizeValues>| {
-        let free: BTreeMap<String, u64> = axes
+    let consider = |positions: &[usize], picks: &[u64], drawn: &mut Vec<SizeValues>| {
+        let mut free: BTreeMap<String, u64> = axes
             .iter()
             .zip(positions)
             .map(|(axis, position)| (axis.name.clone(), axis.values[*position]))
             .collect();
+        for (stride, pick) in strides.iter().zip(picks) {
+            stride.choose(spec, &mut free, *pick);
+        }
         if let Ok(sizes) = spec.size_values(&free)
             && total(spec, &sizes) <= max_elements
             && !drawn.contains(&sizes)
@@ -57,11 +65,11 @@ pub(super) fn draw(
         return drawn;
     }
     let at = |offset: usize| axes.iter().map(|axis| offset.min(axis.values.len() - 1)).collect::<Vec<_>>();
-    consider(&at(0), &mut drawn);
+    consider(&at(0), &vec![0; strides.len()], &mut drawn);
     if count > 1 {
-        consider(&at(1), &mut drawn);
+        consider(&at(1), &vec![1; strides.len()], &mut drawn);
     }
-    if axes.is_empty() {
+    if axes.is_empty() && strides.is_empty() {
         return drawn;
     }
     // Odd steps through each list, starting anywhere, so that every edge of every size gets its turn.
@@ -69,7 +77,7 @@ pub(super) fn draw(
         axes.iter().map(|axis| random.below(axis.values.len() as u64) as usize).collect();
     let mut turn = 0;
     while drawn.len() < count && turn < count * 64 {
-        let lead = turn % axes.len();
+        let lead = turn % axes.len().max(1);
         let mut positions: Vec<usize> = axes
             .iter()
             .enumerate()
@@ -83,9 +91,10 @@ pub(super) fn draw(
             })
             .collect();
         turn += 1;
+        let picks: Vec<u64> = strides.iter().map(|_| random.next()).collect();
         // Constraints between sizes are met by chance; too many elements are not, so those are cured.
-        for _ in 0..axes.len() * EDGES.len() {
-            if consider(&positions, &mut drawn) {
+        for _ in 0..(axes.len() * EDGES.len()).max(1) {
+            if consider(&positions, &picks, &mut drawn) {
                 break;
             }
             let shrink = (0..axes.len())
@@ -118,10 +127,10 @@ fn axis(min: u64, max: u64, multiple_of: u64, most: u64) -> Vec<u64> {
     values
 }
 
-/// Elements of all arguments together.
+/// Elements of the memory of all arguments together.
 pub(super) fn total(spec: &BoundSpec, sizes: &SizeValues) -> u64 {
     spec.args
         .iter()
-        .map(|arg| arg.shape.iter().fold(1u64, |count, size| count.saturating_mul(sizes[*size])))
+        .map(|arg| arg.extents(|size| sizes[size]).fold(1u64, u64::saturating_mul))
         .fold(0, u64::saturating_add)
 }

@@ -1,6 +1,7 @@
 //! From TOML to a [`Spec`], with the place of everything.
 
 mod reader;
+mod row_stride;
 mod sections;
 
 use std::path::Path;
@@ -52,6 +53,8 @@ pub(crate) struct WrittenArg {
     pub(crate) arg: Arg,
     pub(crate) dtype: DTypeOrVariable,
     pub(crate) shape_span: Span,
+    /// Where the row stride stands; the shape, where there is none
+    pub(crate) stride_span: Span,
     pub(crate) value_spans: Vec<Span>,
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::de::DeValue;
 
 use super::reader::{Entry, Reader, Section, Text};
+use super::row_stride;
 use super::{DTypeOrVariable, Head, Written, WrittenArg, WrittenReference, WrittenSizes};
 use crate::program::{self, is_reserved};
 use crate::spec::SpecArg;
@@ -45,6 +46,7 @@ pub(super) fn spec(reader: &mut Reader, root: &Section<'_>) -> Option<Spec> {
             checked.push((expr, text.span));
         }
     }
+    checked.extend(row_stride::constraints(&sizes, &args));
     let (cases, inputs, tolerance) = correct(reader, root, &size_names, &args);
     let better = better(reader, root, &size_names);
     let targets = targets(reader, root);
@@ -57,6 +59,7 @@ pub(super) fn spec(reader: &mut Reader, root: &Section<'_>) -> Option<Spec> {
         scalar: written.arg.scalar,
         role: written.arg.role,
         shape: written.arg.shape.iter().map(|size| sizes[size.index()].name.clone()).collect(),
+        row_stride: written.arg.row_stride.map(|size| sizes[size.index()].name.clone()),
     });
     Some(Spec {
         name: head.name,
@@ -270,7 +273,7 @@ fn arg(
     names: &mut Names,
 ) -> Option<WrittenArg> {
     let section = reader.table(element, "[[arg]]")?;
-    reader.only(&section, &["name", "dtype", "shape", "role", "values"]);
+    reader.only(&section, &["name", "dtype", "shape", "row_stride", "role", "values"]);
     let text = match section.get("name") {
         Some(entry) => reader.string(entry),
         None => {
@@ -311,6 +314,10 @@ fn arg(
         }
     }
     let scalar = shape_entry.is_none();
+    let named = text.as_ref().map_or("", |text| &text.text);
+    let row_stride = section
+        .get("row_stride")
+        .and_then(|entry| row_stride::read(reader, entry, named, &section, sizes, &shape));
     let mut role = Role::In;
     if let Some(text) = section.get("role").and_then(|entry| reader.string(entry)) {
         match Role::parse(&text.text) {
@@ -329,7 +336,7 @@ fn arg(
                 key: "values".into(),
                 table: "an argument with a shape".into(),
                 close: None,
-                known: ["name", "dtype", "shape", "role"].map(str::to_owned).to_vec(),
+                known: ["name", "dtype", "shape", "row_stride", "role"].map(str::to_owned).to_vec(),
             };
             reader.note(entry.key_span, problem);
         }
@@ -344,8 +351,9 @@ fn arg(
     let shape_span = shape_entry.map_or(text.span, |entry| entry.span);
     // The dtype of a variable is filled in by binding.
     let known = if let DTypeOrVariable::DType(dtype) = dtype { dtype } else { DType::F32 };
-    let arg = Arg { name: text.text, dtype: known, shape, scalar, role, values };
-    Some(WrittenArg { arg, dtype, shape_span, value_spans })
+    let (row_stride, stride_span) = row_stride.map_or((None, shape_span), |(size, span)| (Some(size), span));
+    let arg = Arg { name: text.text, dtype: known, shape, row_stride, scalar, role, values };
+    Some(WrittenArg { arg, dtype, shape_span, stride_span, value_spans })
 }
 
 /// `[reference]`: a program, or a C file and a function in it.

@@ -20,7 +20,7 @@ fn mistake(part: &str, other: &str, marker: &str, message: &str, hint: &str) {
     expect(&text, marker, message, hint);
 }
 
-fn expect(text: &str, marker: &str, message: &str, hint: &str) {
+pub(crate) fn expect(text: &str, marker: &str, message: &str, hint: &str) {
     let errors = errors(text);
     let error = errors.first();
     assert_eq!(error.message(), message, "all: {errors}");

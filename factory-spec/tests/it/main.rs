@@ -4,6 +4,7 @@ mod bad_specs;
 mod keys;
 mod plans;
 mod programs;
+mod row_strides;
 mod seals;
 #[cfg(feature = "signature")]
 mod signatures;

@@ -54,6 +54,19 @@ require = ["deterministic", "workspace <= 64 MiB"]
 arch = ["sm_90", "sm_100"]
 "#;
 
+/// [`RMSNORM`] with row strides of `x` and `y`, and sizes to measure at that have some.
+pub(crate) fn strided() -> String {
+    let text = with(RMSNORM, "[sizes]\n", "[sizes]\nxs = { min = 8, max = 1048576 }\nys = { min = 8 }\n");
+    let text = with(&text, "role = \"out\"", "row_stride = \"ys\"\nrole = \"out\"");
+    let text = with(&text, "shape = [\"m\", \"n\"]\n", "shape = [\"m\", \"n\"]\nrow_stride = \"xs\"\n");
+    let text = with(&text, "[{ m = 3, n = 8 }, { m = 5, n = 4096 }]", "[{ m = 3, n = 8, xs = 24, ys = 9 }]");
+    with(
+        &text,
+        "over = [{ m = 32768, n = 256 }, { m = 32768, n = 4096 }]",
+        "over = [{ m = 32768, n = 256, xs = 768, ys = 256 }]",
+    )
+}
+
 pub(crate) fn parse(text: &str) -> Spec {
     Spec::parse(Path::new("kernels/test.toml"), text).unwrap_or_else(|errors| panic!("{errors}"))
 }
