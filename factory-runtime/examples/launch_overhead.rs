@@ -214,6 +214,7 @@ fn source() -> KernelSource {
         name: name.to_owned(),
         dtype: DType::F32,
         shape: shape.iter().map(|&size| size.to_owned()).collect(),
+        row_stride: None,
         scalar: false,
         role,
     };

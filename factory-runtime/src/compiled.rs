@@ -1,8 +1,8 @@
 //! A plan made ready: names are indices, expressions are flat code.
 
 use factory_spec::{
-    Arch, CompiledDomain, CompiledExpr, DType, Interface, MapBase, ParamPlan, Role, SizeExpr, TargetPlan,
-    TensorMapLayout, TensorMapNumbers,
+    Arch, CompiledDomain, CompiledExpr, DType, Interface, MapBase, ParamPlan, Role, SizeExpr, SizeKind,
+    TargetPlan, TensorMapLayout, TensorMapNumbers,
 };
 
 use crate::{Error, Result};
@@ -19,22 +19,38 @@ pub(crate) struct Contract {
     pub(crate) args: Vec<Arg>,
     pub(crate) sizes: Vec<String>,
     pub(crate) domain: CompiledDomain,
+    /// Whether some argument has a row stride
+    pub(crate) strided: bool,
 }
 
-/// One argument; `dims` are indices of sizes, outermost first.
+/// One argument; `dims` are indices of sizes, outermost first. `stride` is the one that rows lie apart; none: dense.
 pub(crate) struct Arg {
     pub(crate) name: String,
     pub(crate) dtype: DType,
     pub(crate) scalar: bool,
     pub(crate) role: Role,
     pub(crate) dims: Vec<usize>,
+    pub(crate) stride: Option<usize>,
 }
 
 impl Arg {
-    /// Bytes of the tensor at these sizes.
+    /// Bytes of the tensor's memory at these sizes, with the gaps between its rows.
     pub(crate) fn bytes(&self, values: &[i64]) -> u64 {
-        let extents = self.dims.iter().map(|&size| values[size].unsigned_abs());
-        extents.fold(self.dtype.size() as u64, u64::saturating_mul)
+        let of = |sizes: &[usize]| {
+            sizes.iter().map(|&size| values[size].unsigned_abs()).fold(1, u64::saturating_mul)
+        };
+        let elements = match (self.stride, self.dims.split_last()) {
+            (Some(stride), Some((&row, outer))) if of(&self.dims) > 0 => {
+                (of(outer) - 1).saturating_mul(values[stride].unsigned_abs()).saturating_add(of(&[row]))
+            }
+            _ => of(&self.dims),
+        };
+        elements.saturating_mul(self.dtype.size() as u64)
+    }
+
+    /// The sizes of a row and of its stride.
+    pub(crate) fn row(&self) -> Option<(usize, usize)> {
+        Some((*self.dims.last()?, self.stride?))
     }
 }
 
@@ -110,13 +126,17 @@ impl Contract {
             .domain()
             .map_err(|(expression, error)| bad(format!("`{expression}` in its interface: {error}")))?;
         let args = interface.args.iter().map(|arg| {
-            let dims = arg.shape.iter().map(|name| {
+            let index = |name: &String| {
                 let index = sizes.iter().position(|size| size == name);
                 index.ok_or_else(|| {
                     bad(format!("argument `{}` mentions the size `{name}`, which there is not", arg.name))
                 })
-            });
-            let dims = dims.collect::<Result<Vec<usize>>>()?;
+            };
+            let dims = arg.shape.iter().map(index).collect::<Result<Vec<usize>>>()?;
+            let stride = arg.row_stride.as_ref().map(index).transpose()?;
+            if stride.is_some() && dims.len() < 2 {
+                return Err(bad(format!("argument `{}` has a row stride and no rows", arg.name)));
+            }
             if dims.len() > crate::MAX_RANK {
                 return Err(bad(format!(
                     "argument `{}` has more than {} dimensions",
@@ -124,9 +144,26 @@ impl Contract {
                     crate::MAX_RANK
                 )));
             }
-            Ok(Arg { name: arg.name.clone(), dtype: arg.dtype, scalar: arg.scalar, role: arg.role, dims })
+            Ok(Arg {
+                name: arg.name.clone(),
+                dtype: arg.dtype,
+                scalar: arg.scalar,
+                role: arg.role,
+                dims,
+                stride,
+            })
         });
-        Ok(Contract { args: args.collect::<Result<_>>()?, sizes, domain })
+        let args = args.collect::<Result<Vec<Arg>>>()?;
+        let strided = args.iter().any(|arg| arg.stride.is_some());
+        Ok(Contract { args, sizes, domain, strided })
+    }
+
+    /// The least value that the stride of these rows may have at these sizes; `None` where it is not for the caller to choose.
+    pub(crate) fn least_stride(&self, (row, stride): (usize, usize), values: &[i64]) -> Option<i64> {
+        let SizeKind::Free { min, multiple_of, .. } = self.domain.sizes()[stride].kind else { return None };
+        let least =
+            values[row].max(0).unsigned_abs().max(min).checked_next_multiple_of(multiple_of.max(1))?;
+        i64::try_from(least).ok()
     }
 
     fn arg(&self, kernel: &'static str, name: &str) -> Result<usize> {

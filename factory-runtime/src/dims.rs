@@ -68,6 +68,45 @@ impl Dims {
             .all(|((&extent, expected), stride)| extent <= 1 || expected == stride)
     }
 
+    /// How far the rows of the innermost dimension lie apart with `strides`: `Some(None)` where no row follows another, `None`
+    /// where a row is not contiguous or the rows have no stride in common.
+    pub(crate) fn row_stride(&self, strides: &Dims) -> Option<Option<usize>> {
+        if self.elements() == 0 {
+            return Some(None);
+        }
+        let mut dimensions = self.as_slice().iter().copied().zip(strides.as_slice().iter().copied()).rev();
+        match dimensions.next() {
+            Some((extent, stride)) if extent > 1 && stride != 1 => return None,
+            _ => {}
+        }
+        // The stride, and how many rows the dimensions so far have.
+        let mut rows: Option<(usize, usize)> = None;
+        for (extent, stride) in dimensions.filter(|(extent, _)| *extent > 1) {
+            rows = match rows {
+                None => Some((stride, extent)),
+                Some((first, count)) if first.checked_mul(count) == Some(stride) => {
+                    Some((first, count * extent))
+                }
+                Some(_) => return None,
+            };
+        }
+        Some(rows.map(|(stride, _)| stride))
+    }
+
+    /// The strides of this shape whose rows lie `stride` apart.
+    pub(crate) fn with_row_stride(&self, stride: usize) -> Dims {
+        let mut strides = *self;
+        let mut step = stride;
+        for (index, extent) in strides.extents[..usize::from(self.rank)].iter_mut().enumerate().rev() {
+            if index + 1 == usize::from(self.rank) {
+                *extent = 1;
+            } else {
+                step = step.saturating_mul(std::mem::replace(extent, step).max(1));
+            }
+        }
+        strides
+    }
+
     /// One more than the largest index that these extents with `strides` reach; `None` on overflow.
     pub(crate) fn reach(&self, strides: &Dims) -> Option<usize> {
         if self.elements() == 0 {
@@ -78,6 +117,14 @@ impl Dims {
             last = last.checked_add((extent - 1).checked_mul(stride)?)?;
         }
         last.checked_add(1)
+    }
+
+    /// The same with another last extent.
+    pub(crate) fn with_last(mut self, extent: usize) -> Dims {
+        if self.rank > 0 {
+            self.extents[usize::from(self.rank) - 1] = extent;
+        }
+        self
     }
 
     /// The same with another leading extent.

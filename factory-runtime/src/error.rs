@@ -60,6 +60,25 @@ pub enum Error {
         /// The strides of the tensor, in elements.
         got: Vec<usize>,
     },
+    /// A tensor is no rows that are contiguous and one stride apart.
+    #[error(
+        "`{kernel}`: argument `{argument}` of shape {shape:?} has strides {got:?} (in elements), but the kernel was verified for contiguous \
+         rows that all lie `{size}` elements apart{because}\n\nhint: take columns of a contiguous tensor, or copy it into one"
+    )]
+    RowStride {
+        /// The kernel.
+        kernel: &'static str,
+        /// The argument.
+        argument: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The size that is the stride.
+        size: String,
+        /// The strides of the tensor, in elements.
+        got: Vec<usize>,
+        /// What else says how far they lie apart: `, here 24 as another argument has it`; empty when the rows do not lie so.
+        because: String,
+    },
     /// A tensor starts at an address that the chosen variant was not verified for.
     #[error(
         "`{kernel}`: argument `{argument}` starts at {address:#x}, which is not a multiple of {required} bytes\n\n\

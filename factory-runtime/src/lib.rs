@@ -45,7 +45,7 @@
 //! ";
 //! # fn double() -> &'static KernelSource {
 //! #     let arg = |name: &str, role| InterfaceArg {
-//! #         name: name.into(), dtype: DType::F32, shape: vec!["n".into()], scalar: false, role,
+//! #         name: name.into(), dtype: DType::F32, shape: vec!["n".into()], row_stride: None, scalar: false, role,
 //! #     };
 //! #     let key = Key::of("double");
 //! #     let interface = Interface {
@@ -101,7 +101,7 @@
 //! # What a launch checks
 //!
 //! Number, kinds and types of the arguments; that shapes agree on every size; that the sizes lie in the domain that the
-//! kernel was verified for; that tensors are contiguous, aligned, on the device, and that what is written overlaps with
+//! kernel was verified for; that tensors are contiguous (or of contiguous rows, all equally far apart, where the spec gives the argument a row stride), aligned, on the device, and that what is written overlaps with
 //! nothing else. What a kernel was not verified for it does not accept: each refusal is an [`Error`] that names the kernel and
 //! the argument. A launch that has no element to write does nothing and succeeds. What was found for some sizes is kept,
 //! so that the next launch with them evaluates nothing, takes no lock and allocates nothing.

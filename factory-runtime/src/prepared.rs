@@ -247,7 +247,46 @@ impl Inner {
                 }
             }
         }
+        if self.contract.strided {
+            self.row_strides(args, &mut values)?;
+        }
         Ok(Given { values, count: self.contract.sizes.len() })
+    }
+
+    /// The sizes that rows lie apart, where arguments may have some. An argument without a second row goes with any.
+    fn row_strides(&self, args: &[ArgValue<'_>], values: &mut [i64]) -> Result<()> {
+        for (arg, value) in self.contract.args.iter().zip(args) {
+            let (Some(size), Some(layout)) = (arg.stride, value.0.layout()) else { continue };
+            let strides = layout.strides.unwrap_or_else(|| layout.shape.contiguous_strides());
+            match layout.shape.row_stride(&strides) {
+                Some(None) => {}
+                Some(Some(stride)) if values[size] == UNSET => {
+                    values[size] = i64::try_from(stride).unwrap_or(i64::MAX);
+                }
+                Some(Some(stride)) if i64::try_from(stride) == Ok(values[size]) => {}
+                lie => {
+                    let because = match lie {
+                        Some(_) => format!(", here {} as another argument has it", values[size]),
+                        None => String::new(),
+                    };
+                    return Err(self.wrong_rows(
+                        arg,
+                        size,
+                        layout.shape.as_slice(),
+                        strides.as_slice(),
+                        because,
+                    ));
+                }
+            }
+        }
+        for row in self.contract.args.iter().filter_map(crate::compiled::Arg::row) {
+            if values[row.1] == UNSET
+                && let Some(least) = self.contract.least_stride(row, values)
+            {
+                values[row.1] = least;
+            }
+        }
+        Ok(())
     }
 
     #[inline]
@@ -265,7 +304,8 @@ impl Inner {
 
     #[inline]
     fn check_strides(&self, args: &[ArgValue<'_>]) -> Result<()> {
-        for (arg, value) in self.contract.args.iter().zip(args) {
+        // Those of arguments with a row stride were looked at with the sizes.
+        for (arg, value) in self.contract.args.iter().zip(args).filter(|(arg, _)| arg.stride.is_none()) {
             let Some(layout) = value.0.layout() else { continue };
             if let Some(strides) = layout.strides.filter(|strides| !layout.shape.is_contiguous(strides)) {
                 return Err(Error::Stride {
@@ -471,6 +511,25 @@ impl Inner {
             argument: arg.name.clone(),
             expected,
             got: value.describe(),
+        }
+    }
+
+    #[cold]
+    fn wrong_rows(
+        &self,
+        arg: &crate::compiled::Arg,
+        size: usize,
+        shape: &[usize],
+        strides: &[usize],
+        because: String,
+    ) -> Error {
+        Error::RowStride {
+            kernel: self.kernel(),
+            argument: arg.name.clone(),
+            shape: shape.to_vec(),
+            size: self.contract.sizes[size].clone(),
+            got: strides.to_vec(),
+            because,
         }
     }
 

@@ -167,6 +167,11 @@ pub(crate) fn resolve(
                 *value = i64::try_from(min.div_ceil(*multiple_of).saturating_mul(*multiple_of)).unwrap_or(0);
             }
         }
+        for row in contract.args.iter().filter_map(crate::compiled::Arg::row) {
+            if let Some(least) = contract.least_stride(row, values).filter(|least| values[row.1] < *least) {
+                values[row.1] = least;
+            }
+        }
         resolved.empty = true;
         return contract.domain.complete(values).map(|()| resolved).map_err(domain);
     }

@@ -209,6 +209,15 @@ impl<T: Element> Tensor<T> {
         self.view().rows(range)
     }
 
+    /// Columns `range` of the innermost dimension, borrowed; see [`TensorRef::columns`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Extent`] when the range does not lie within the dimension.
+    pub fn columns(&self, range: Range<usize>) -> Result<TensorRef<'_, T>> {
+        self.view().columns(range)
+    }
+
     /// The elements of a tensor in host memory (one of the PTX machine).
     ///
     /// # Errors

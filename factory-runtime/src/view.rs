@@ -73,6 +73,10 @@ impl Layout {
         Layout { shape, strides: None }
     }
 
+    fn is_contiguous(&self) -> bool {
+        self.strides.is_none_or(|strides| self.shape.is_contiguous(&strides))
+    }
+
     fn strided(shape: &[usize], strides: &[usize], available: usize) -> Result<Layout> {
         let dims = Dims::new(shape)?;
         if strides.len() != shape.len() {
@@ -91,20 +95,48 @@ impl Layout {
         }
     }
 
-    /// The same elements under another shape.
+    /// The same elements under another shape. Where rows lie a stride apart they stay rows.
     fn reshaped(&self, shape: &[usize]) -> Result<Layout> {
         let dims = Dims::new(shape)?;
-        if self.strides.is_some_and(|strides| !self.shape.is_contiguous(&strides)) {
-            return Err(Error::Extent {
-                what: format!("a tensor that is not contiguous cannot take the shape {shape:?}"),
-            });
-        }
+        let stride =
+            self.strides.filter(|_| !self.is_contiguous()).map(|strides| self.shape.row_stride(&strides));
+        let same_rows = self.shape.as_slice().last() == shape.last();
+        let strides = match stride {
+            None => None,
+            Some(Some(stride)) if same_rows => {
+                Some(dims.with_row_stride(stride.unwrap_or(shape.last().copied().unwrap_or(1))))
+            }
+            Some(_) => {
+                return Err(Error::Extent {
+                    what: format!("a tensor that is not contiguous cannot take the shape {shape:?}"),
+                });
+            }
+        };
         if dims.elements() != self.shape.elements() {
             return Err(Error::Extent {
                 what: format!("a tensor of shape {:?} cannot take the shape {shape:?}", self.shape),
             });
         }
-        Ok(Layout::contiguous(dims))
+        Ok(Layout { shape: dims, strides })
+    }
+
+    /// The layout of columns `range` and the elements to skip and to keep.
+    fn columns(&self, range: &Range<usize>, available: usize) -> Result<(Layout, Range<usize>)> {
+        let strides = self.strides.unwrap_or_else(|| self.shape.contiguous_strides());
+        match (self.shape.as_slice().last(), strides.as_slice().last()) {
+            (Some(&extent), Some(&stride)) if range.start <= range.end && range.end <= extent => {
+                let layout = Layout { shape: self.shape.with_last(range.len()), strides: Some(strides) };
+                let start = range.start.saturating_mul(stride).min(available);
+                let reach = layout.shape.reach(&strides).unwrap_or(0);
+                Ok((layout, start..(start + reach).min(available)))
+            }
+            _ => Err(Error::Extent {
+                what: format!(
+                    "columns {range:?} do not lie within the innermost dimension of the shape {:?}",
+                    self.shape
+                ),
+            }),
+        }
     }
 
     /// The layout of rows `range` and the elements to skip and to keep.
@@ -184,8 +216,8 @@ impl<'a, T: Element> TensorRef<'a, T> {
 
     /// The same memory with another shape and strides, in elements.
     ///
-    /// Kernels accept what they were verified for, which is contiguous tensors; so strides help where they turn out to be
-    /// those of a contiguous tensor, and are refused at the launch otherwise.
+    /// Kernels accept what they were verified for: contiguous tensors, and where their spec gives an argument a row stride,
+    /// contiguous rows that all lie equally far apart. Other strides are refused at the launch.
     ///
     /// # Errors
     ///
@@ -195,7 +227,8 @@ impl<'a, T: Element> TensorRef<'a, T> {
         Ok(self)
     }
 
-    /// The same memory under another shape of as many elements.
+    /// The same memory under another shape of as many elements. Where rows lie a stride apart they stay rows: the innermost
+    /// dimension stays as it is.
     ///
     /// # Errors
     ///
@@ -211,7 +244,21 @@ impl<'a, T: Element> TensorRef<'a, T> {
     ///
     /// [`Error::Extent`] when the range does not lie within the dimension.
     pub fn rows(&self, range: Range<usize>) -> Result<TensorRef<'a, T>> {
-        let (layout, elements) = self.layout.rows(&range, self.place.len() / size_of::<T>())?;
+        Ok(self.part(self.layout.rows(&range, self.place.len() / size_of::<T>())?))
+    }
+
+    /// Columns `range` of the innermost dimension: rows that lie as far apart as before, as in `q`, `k` and `v` of one tensor.
+    /// A kernel takes them where its spec gives the argument a row stride.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Extent`] when the range does not lie within the dimension.
+    pub fn columns(&self, range: Range<usize>) -> Result<TensorRef<'a, T>> {
+        Ok(self.part(self.layout.columns(&range, self.place.len() / size_of::<T>())?))
+    }
+
+    /// A layout with the elements that it covers.
+    fn part(&self, (layout, elements): (Layout, Range<usize>)) -> TensorRef<'a, T> {
         let bytes = elements.start * size_of::<T>()..elements.end * size_of::<T>();
         let place = match &self.place {
             RefPlace::Host(host) => RefPlace::Host(HostRef {
@@ -221,7 +268,12 @@ impl<'a, T: Element> TensorRef<'a, T> {
             }),
             RefPlace::Cuda(view) => RefPlace::Cuda(view.slice(bytes)),
         };
-        Ok(TensorRef { place, layout, marker: PhantomData })
+        TensorRef { place, layout, marker: PhantomData }
+    }
+
+    /// Whether the elements lie one behind the other, row-major.
+    pub fn is_contiguous(&self) -> bool {
+        self.layout.is_contiguous()
     }
 
     /// The extents, outermost first.
@@ -321,9 +373,28 @@ impl<'a, T: Element> TensorMut<'a, T> {
     ///
     /// [`Error::Extent`] when the range does not lie within the dimension.
     pub fn rows_mut(&mut self, range: Range<usize>) -> Result<TensorMut<'_, T>> {
-        let (layout, elements) = self.layout.rows(&range, self.place.len() / size_of::<T>())?;
+        let part = self.layout.rows(&range, self.place.len() / size_of::<T>())?;
+        Ok(self.part_mut(part))
+    }
+
+    /// Columns `range` of the innermost dimension; see [`TensorRef::columns`]. What lies between them is not written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Extent`] when the range does not lie within the dimension.
+    pub fn columns_mut(&mut self, range: Range<usize>) -> Result<TensorMut<'_, T>> {
+        let part = self.layout.columns(&range, self.place.len() / size_of::<T>())?;
+        Ok(self.part_mut(part))
+    }
+
+    fn part_mut(&mut self, (layout, elements): (Layout, Range<usize>)) -> TensorMut<'_, T> {
         let bytes = elements.start * size_of::<T>()..elements.end * size_of::<T>();
-        Ok(TensorMut { place: self.place.slice_mut(bytes), layout, marker: PhantomData })
+        TensorMut { place: self.place.slice_mut(bytes), layout, marker: PhantomData }
+    }
+
+    /// Whether the elements lie one behind the other, row-major.
+    pub fn is_contiguous(&self) -> bool {
+        self.layout.is_contiguous()
     }
 
     /// The same tensor for a shorter time.

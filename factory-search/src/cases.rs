@@ -357,9 +357,13 @@ fn alone_in_size(spec: &BoundSpec, over: &[SizeValues]) -> Vec<SizeValues> {
     for &id in &free {
         let Some(largest) = over.iter().max_by_key(|sizes| sizes[id]) else { continue };
         let mut now = largest.clone();
-        for &other in free.iter().filter(|other| **other != id) {
+        // Row strides last: how small they can be follows from the rows.
+        let (strides, others): (Vec<SizeId>, Vec<SizeId>) =
+            free.iter().filter(|other| **other != id).partition(|other| spec.is_row_stride(**other));
+        for other in others.into_iter().chain(strides) {
             let SizeKind::Free { min, multiple_of, .. } = spec.size(other).kind else { continue };
-            let least = min.max(1).next_multiple_of(multiple_of.max(1));
+            let row = spec.longest_row(other, &spec.named_values(&now)).unwrap_or(0);
+            let least = min.max(row).max(1).next_multiple_of(multiple_of.max(1));
             now = with_size(spec, &now, other, least).unwrap_or(now);
         }
         while spec.elements_of_all(&now) > ALONE_ELEMENTS {

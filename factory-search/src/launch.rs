@@ -212,7 +212,7 @@ fn map_shape(
     let (dtype, bytes) = match &map.over {
         MapBase::Arg(name) => {
             let arg = spec.arg(name).ok_or_else(|| wrong(format!("there is no argument `{name}`")))?;
-            (Some(arg.dtype), spec.elements(arg, sizes) * arg.dtype.size())
+            (Some(arg.dtype), spec.span(arg, sizes) * arg.dtype.size())
         }
         MapBase::Scratch(name) => {
             let all = scratch_bytes(spec, sizes, variant)?;

@@ -346,6 +346,16 @@ pub enum Reason {
         /// Output, index, both values and why.
         message: String,
     },
+    /// Memory between two rows of an output was written to.
+    #[error("{sizes}: memory between rows of the output `{output}` was written to, at its byte {byte}")]
+    RowGap {
+        /// The sizes of the case.
+        sizes: String,
+        /// The output.
+        output: String,
+        /// First byte that was written, from the output's beginning; 0 where nobody says it.
+        byte: u64,
+    },
     /// A guard band around a buffer was changed.
     #[error("{sizes}: bytes outside `{buffer}` were changed")]
     GuardBand {
@@ -463,6 +473,7 @@ impl Reason {
             | Self::TimedOutput { .. } => Verdict::Gaming,
             Self::Fault { .. }
             | Self::InputChanged { .. }
+            | Self::RowGap { .. }
             | Self::GuardBand { .. }
             | Self::DeviceFault { .. }
             | Self::Crashed { .. }

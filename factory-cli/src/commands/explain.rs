@@ -105,7 +105,11 @@ fn arguments(spec: &BoundSpec) -> Vec<String> {
             }
             let shape: Vec<&str> =
                 arg.shape.iter().map(|size| spec.sizes[size.index()].name.as_str()).collect();
-            format!("{}: {} [{}], {role}, dense and row-major", arg.name, arg.dtype, shape.join(", "))
+            let lies = arg.row_stride.map_or_else(
+                || "dense and row-major".to_owned(),
+                |size| format!("contiguous rows {} elements apart", spec.size(size).name),
+            );
+            format!("{}: {} [{}], {role}, {lies}", arg.name, arg.dtype, shape.join(", "))
         })
         .collect()
 }

@@ -32,11 +32,22 @@ pub(crate) struct Buffer<'a> {
     /// The caller's bytes, or those of `_own`.
     pub(crate) data: *mut u8,
     /// 32 bits for every 4 bytes, two in a word: which bytes were written (the low 4 bits), and who accessed them last.
-    /// Empty for inputs.
+    /// Empty for inputs all of whose bytes are there.
     pub(crate) shadow: Vec<u64>,
     /// Scratch memory. Words of 16 bytes, because the machine's accesses rely on that alignment.
     _own: Vec<u128>,
     lent: PhantomData<&'a mut [u8]>,
+}
+
+/// Which bit of its word of shadow says that a byte was written.
+fn shadow_bit(byte: usize) -> usize {
+    byte / 4 % 2 * 32 + byte % 4
+}
+
+impl Buffer<'_> {
+    fn is_written(&self, byte: usize) -> bool {
+        self.shadow[byte / 8] >> shadow_bit(byte) & 1 != 0
+    }
 }
 
 /// The memory of one or several launches: every buffer that a kernel may touch, each at an address range of its own.
@@ -96,14 +107,37 @@ impl<'a> Memory<'a> {
 
     /// As [`Memory::unwritten`], for the bytes from `start` on.
     pub fn unwritten_from(&self, address: u64, start: usize) -> Option<Range<usize>> {
-        let buffer = self.buffers.iter().find(|buffer| buffer.address == address)?;
-        if buffer.access == Access::Input {
-            return None;
-        }
-        let written = |byte: usize| buffer.shadow[byte / 8] >> (byte / 4 % 2 * 32 + byte % 4) & 1 != 0;
-        let first = (start..buffer.len).find(|byte| !written(*byte))?;
-        let end = (first..buffer.len).find(|byte| written(*byte)).unwrap_or(buffer.len);
+        self.unwritten_in(address, start..usize::MAX)
+    }
+
+    /// As [`Memory::unwritten`], for the bytes of a range.
+    pub fn unwritten_in(&self, address: u64, range: Range<usize>) -> Option<Range<usize>> {
+        let buffer = self.buffer(address).filter(|buffer| buffer.access != Access::Input)?;
+        let end = range.end.min(buffer.len);
+        let first = (range.start..end).find(|byte| !buffer.is_written(*byte))?;
+        let end = (first..end).find(|byte| buffer.is_written(*byte)).unwrap_or(end);
         Some(first..end)
+    }
+
+    /// The first byte of a range of a buffer that a kernel may write which somebody wrote, or which was there from the start.
+    pub fn written_in(&self, address: u64, range: Range<usize>) -> Option<usize> {
+        let buffer = self.buffer(address).filter(|buffer| buffer.access != Access::Input)?;
+        (range.start..range.end.min(buffer.len)).find(|byte| buffer.is_written(*byte))
+    }
+
+    /// Lets bytes of a buffer count as unwritten, whatever they hold: reading them is a fault until somebody writes them.
+    pub fn forget(&mut self, address: u64, range: Range<usize>) {
+        let Some(buffer) = self.buffers.iter_mut().find(|buffer| buffer.address == address) else { return };
+        if buffer.shadow.is_empty() {
+            buffer.shadow = vec![BEFORE_WORDS; buffer.len.div_ceil(8)];
+        }
+        for byte in range.start..range.end.min(buffer.len) {
+            buffer.shadow[byte / 8] &= !(1 << shadow_bit(byte));
+        }
+    }
+
+    fn buffer(&self, address: u64) -> Option<&Buffer<'a>> {
+        self.buffers.iter().find(|buffer| buffer.address == address)
     }
 
     /// Names and addresses of all buffers, in the order in which they were added.

@@ -48,13 +48,21 @@ pub(crate) fn arg(name: &str, dtype: DType, shape: &[&str], role: Role) -> Inter
         name: name.to_owned(),
         dtype,
         shape: shape.iter().map(|&name| name.to_owned()).collect(),
+        row_stride: None,
         scalar: false,
         role,
     }
 }
 
 pub(crate) fn scalar(name: &str, dtype: DType) -> InterfaceArg {
-    InterfaceArg { name: name.to_owned(), dtype, shape: Vec::new(), scalar: true, role: Role::In }
+    InterfaceArg {
+        name: name.to_owned(),
+        dtype,
+        shape: Vec::new(),
+        row_stride: None,
+        scalar: true,
+        role: Role::In,
+    }
 }
 
 pub(crate) fn pointer(arg: &str) -> ParamPlan {

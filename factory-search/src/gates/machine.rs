@@ -5,12 +5,13 @@
 //! see each other at all: such a kernel has to finish when only one block is resident at a time, since no launch promises
 //! more, and where the spec asks for determinism two orders must give the same bits.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use factory_ptx::ast::{Module, Statement};
 use factory_ptx::machine::{self, Checks, Kernel, MachineError, Memory, Options, Stop};
 use factory_spec::compare;
-use factory_spec::{BoundSpec, InputKind, Requirement, Variant};
+use factory_spec::{Arg, BoundSpec, InputKind, Requirement, Variant};
 
 use super::Subject;
 use crate::cases::{Cases, PreparedCase};
@@ -283,14 +284,17 @@ fn execute(
     let sizes = &case.case.sizes;
     let target = Target::of(subject.arch);
     let missing = |name: &str| Reason::Infrastructure { message: format!("no input was drawn for `{name}`") };
-    // Every tensor behind its band. An `inout` starts as its old contents, what is only written as poison.
+    // Every tensor behind its band. An `inout` starts as its old contents, what is only written as poison. What lies between
+    // the rows of a tensor is nobody's.
     let mut images: Vec<Vec<u8>> = Vec::new();
     for (index, arg) in spec.args.iter().enumerate() {
         let mut image = vec![BAND; if arg.scalar { 0 } else { shift }];
         match inputs.get(&factory_spec::ArgId(index as u32)) {
-            Some(content) if arg.role.reads() => image.extend(content),
+            Some(content) if arg.role.reads() => {
+                image.extend(spec.rows(arg, sizes).spread(content, arg.dtype.size(), BAND));
+            }
             _ if arg.role.reads() => return Err(missing(&arg.name)),
-            _ => image.resize(shift + spec.elements(arg, sizes) * arg.dtype.size(), POISON),
+            _ => image.resize(shift + spec.span(arg, sizes) * arg.dtype.size(), POISON),
         }
         images.push(image);
     }
@@ -307,8 +311,11 @@ fn execute(
             (false, true) => memory.output(&arg.name, image),
             (true, true) => memory.inout(&arg.name, image),
         };
+        for gap in spec.rows(arg, sizes).gaps() {
+            memory.forget(address, bytes_of(arg, gap, shift));
+        }
         if arg.role.writes() {
-            outputs.push((arg.name.clone(), address, arg.role.reads()));
+            outputs.push((arg, address));
         }
         bindings.pointers.insert(arg.name.clone(), address + shift as u64);
     }
@@ -320,11 +327,18 @@ fn execute(
         let run = launch::machine_launch(kernel, plan, dimensions, &values)?;
         machine::run(kernel, &run, &mut memory, options).map_err(|stop| stopped(stop, case))?;
     }
-    for (name, address, old) in outputs {
+    for (arg, address) in outputs {
+        let rows = spec.rows(arg, sizes);
         // An `inout` counts as written from the start; that it was is for the comparison to see.
-        if let (Some(range), false) = (memory.unwritten_from(address, shift), old) {
+        let unwritten = rows.ranges().find_map(|row| memory.unwritten_in(address, bytes_of(arg, row, shift)));
+        if let (Some(range), false) = (unwritten, arg.role.reads()) {
             let byte = (range.start - shift) as u64;
-            return Err(Reason::Unwritten { sizes: describe(case), output: name, byte });
+            return Err(Reason::Unwritten { sizes: describe(case), output: arg.name.clone(), byte });
+        }
+        if let Some(byte) = rows.gaps().find_map(|gap| memory.written_in(address, bytes_of(arg, gap, shift)))
+        {
+            let byte = (byte - shift) as u64;
+            return Err(Reason::RowGap { sizes: describe(case), output: arg.name.clone(), byte });
         }
     }
     drop(memory);
@@ -334,9 +348,14 @@ fn execute(
         if image.iter().any(|byte| *byte != BAND) {
             return Err(Reason::GuardBand { sizes: describe(case), buffer: arg.name.clone() });
         }
-        written.push(content);
+        written.push(spec.rows(arg, sizes).gather(content, arg.dtype.size()));
     }
     Ok(written)
+}
+
+/// Where elements of an argument lie that begins at `start`, in bytes.
+fn bytes_of(arg: &Arg, elements: Range<usize>, start: usize) -> Range<usize> {
+    start + elements.start * arg.dtype.size()..start + elements.end * arg.dtype.size()
 }
 
 fn stopped(stop: Stop, case: &PreparedCase) -> Reason {

@@ -19,6 +19,14 @@ pub enum Reason {
     /// The reference is a C function.
     #[error("its reference is a C function, and only programs over named sizes can be lowered")]
     CReference,
+    /// An argument's rows lie a stride apart.
+    #[error(
+        "the rows of `{arg}` lie a stride apart, and only dense tensors are lowered: templates serve this spec"
+    )]
+    RowStride {
+        /// The argument.
+        arg: String,
+    },
     /// There is no output.
     #[error("it has no outputs")]
     NoOutputs,

@@ -55,6 +55,9 @@ impl<'a> Space<'a> {
         let Reference::Program(program) = &spec.reference else {
             return Err(Declined::whole(Reason::CReference));
         };
+        if let Some(arg) = spec.args.iter().find(|arg| arg.row_stride.is_some()) {
+            return Err(Declined::whole(Reason::RowStride { arg: arg.name.clone() }));
+        }
         let split = Split::new(spec, program)?;
         let kinds = Kinds::new(spec, program, &split, false);
         let wide_kinds = Kinds::new(spec, program, &split, true);

@@ -84,11 +84,7 @@ pub fn profile_in_detail(
     let mut buffers: Vec<Vec<u8>> = spec
         .args
         .iter()
-        .map(
-            |arg| {
-                if arg.scalar { Vec::new() } else { vec![0; spec.elements(arg, &small) * arg.dtype.size()] }
-            },
-        )
+        .map(|arg| if arg.scalar { Vec::new() } else { vec![0; spec.span(arg, &small) * arg.dtype.size()] })
         .collect();
     let mut memory = Memory::new();
     let mut bindings = Bindings::default();
@@ -222,7 +218,7 @@ fn elements(spec: &BoundSpec, sizes: &SizeValues) -> usize {
 fn shrink(spec: &BoundSpec, variant: &Variant, sizes: &SizeValues, most: usize) -> SizeValues {
     let reduced = reduced_sizes(spec);
     let mut now = sizes.clone();
-    while elements(spec, &now) > most {
+    while spec.args.iter().any(|arg| spec.span(arg, &now) > most) {
         let mut order: Vec<(bool, u64, SizeId)> = spec
             .sizes
             .iter()

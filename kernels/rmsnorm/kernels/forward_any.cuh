@@ -27,9 +27,18 @@ rms_norm_any(const T* __restrict__ x,
 #if WEIGHT
              float offset,
 #endif
+#if STRIDED
+             unsigned x_stride, unsigned y_stride,
+#endif
              unsigned n) {
     __shared__ float part[THREADS / 32];
+#if STRIDED
+    const size_t base = static_cast<size_t>(blockIdx.x) * x_stride;
+    const size_t base_out = static_cast<size_t>(blockIdx.x) * y_stride;
+#else
     const size_t base = static_cast<size_t>(blockIdx.x) * n;
+    const size_t base_out = base;
+#endif
     // Several sums a thread: shorter ones are more exact.
     float sums[8] = {};
     for (unsigned start = threadIdx.x; start < n; start += 8 * THREADS) {
@@ -68,6 +77,6 @@ rms_norm_any(const T* __restrict__ x,
 #elif WEIGHT
         value *= widen(w[column]) + offset;
 #endif
-        y[base + column] = narrow<T>(value);
+        y[base_out + column] = narrow<T>(value);
     }
 }

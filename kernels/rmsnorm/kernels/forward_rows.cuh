@@ -1,6 +1,7 @@
 // RMSNorm of rows that are kept in registers from the reading to the writing, so that x is read once.
 //
 // Macros: T, W, R are the dtypes of x, the weight and the residual; WEIGHT, BIAS, RESIDUAL and RSTD say what there is.
+// STRIDED: rows of x lie x_stride elements apart, and those of y y_stride (without a residual); else all tensors are dense.
 // A row goes to LANES threads in each of CLUSTER blocks, CHUNKS times VEC elements each. These have DEEP rows at once, so that
 // more is on its way, and that weights are read and blocks meet once for all of them; a block has ROWS times DEEP rows.
 #pragma once
@@ -31,6 +32,9 @@ rms_norm_rows(const T* __restrict__ x,
 #if WEIGHT
               float offset,
 #endif
+#if STRIDED
+              unsigned x_stride, unsigned y_stride,
+#endif
               unsigned m, unsigned n) {
     [[maybe_unused]] __shared__ RowSums sums;
 #if CLUSTER > 1
@@ -40,7 +44,13 @@ rms_norm_rows(const T* __restrict__ x,
     const unsigned rank = blockIdx.x % CLUSTER;
     const unsigned row = blockIdx.x / CLUSTER * (ROWS * DEEP) + threadIdx.y;
     const unsigned first = (rank * LANES + threadIdx.x) * VEC;
+#if STRIDED
+    const size_t base = static_cast<size_t>(row) * x_stride, below = static_cast<size_t>(ROWS) * x_stride;
+    const size_t base_out = static_cast<size_t>(row) * y_stride, below_out = static_cast<size_t>(ROWS) * y_stride;
+#else
     const size_t base = static_cast<size_t>(row) * n, below = static_cast<size_t>(ROWS) * n;
+    const size_t base_out = base, below_out = below;
+#endif
     // Rows and columns beyond the last read nothing and count as zeros.
 #if RESIDUAL
     // The sum of both in f32: what is stored of it is rounded, what is normalised is not.
@@ -145,7 +155,7 @@ rms_norm_rows(const T* __restrict__ x,
                     out[j] *= weights.at(j) + offset;
 #endif
                 }
-                write(y + base + k * below + column, out);
+                write(y + base_out + k * below_out + column, out);
             }
         }
     }
