@@ -187,6 +187,8 @@ driver! {
         copy = "cuMemcpyDtoDAsync_v2"(to: Address, from: Address, bytes: usize, stream: Handle);
         /// `cuMemsetD8Async`
         fill = "cuMemsetD8Async"(to: Address, value: u8, bytes: usize, stream: Handle);
+        /// `cuMemsetD2D8Async`
+        fill_rows = "cuMemsetD2D8Async"(to: Address, pitch: usize, value: u8, width: usize, height: usize, stream: Handle);
         /// `cuModuleLoadDataEx`
         module_load = "cuModuleLoadDataEx"(module: *mut Handle, image: *const c_void, count: c_uint, options: *mut c_uint, values: *mut *mut c_void);
         /// `cuModuleUnload`

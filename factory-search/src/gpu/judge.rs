@@ -4,6 +4,7 @@
 //! pipe; where candidates run in the process of the search it is a [`LocalJudge`]. Both get bytes that were copied out of
 //! the device, and nothing expected is ever copied in.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -244,6 +245,7 @@ fn right(spec: &BoundSpec, case: &PreparedCase, outputs: &[ByteBuf], telling: Te
         return Ok(());
     }
     let ready = case.ready(spec).map_err(|message| broken(message.to_owned()))?;
+    let outputs = rows(spec, case, outputs);
     let slices: Vec<&[u8]> = outputs.iter().map(AsRef::as_ref).collect();
     compare::compare(spec, &case.case, &ready.expected, &slices, &ready.tolerances)
         .map_err(|mismatch| Reason::Mismatch { sizes: case.label.clone(), message: mismatch.to_string() })?;
@@ -251,12 +253,26 @@ fn right(spec: &BoundSpec, case: &PreparedCase, outputs: &[ByteBuf], telling: Te
     Ok(())
 }
 
+/// The rows of each output one behind the other, from its memory.
+fn rows<'a>(spec: &BoundSpec, case: &PreparedCase, outputs: &'a [ByteBuf]) -> Vec<Cow<'a, [u8]>> {
+    let gathered = spec.outputs().zip(outputs).map(|((_, arg), memory)| {
+        let rows = spec.rows(arg, &case.case.sizes);
+        if rows.has_gaps() {
+            Cow::Owned(rows.gather(memory.to_vec(), arg.dtype.size()))
+        } else {
+            Cow::Borrowed(memory.as_slice())
+        }
+    });
+    gathered.collect()
+}
+
 /// Compares the outputs of two runs on the same inputs, where the spec lets them differ: as far as each may be from what
 /// is right, they may be from each other.
 fn near(spec: &BoundSpec, case: &PreparedCase, first: &[ByteBuf], second: &[ByteBuf]) -> Result<(), Reason> {
     let ready = case.ready(spec).map_err(|message| broken(message.to_owned()))?;
+    let (first, second) = (rows(spec, case, first), rows(spec, case, second));
     let mut expected = BTreeMap::new();
-    for ((id, arg), bytes) in spec.outputs().zip(first) {
+    for ((id, arg), bytes) in spec.outputs().zip(&first) {
         let mut values = Vec::new();
         arg.dtype.decode(bytes, &mut values);
         expected.insert(id, values);

@@ -43,6 +43,7 @@ mod device;
 mod driver;
 mod familiar;
 mod figures;
+mod gaps;
 mod graph;
 mod helpers;
 mod judge;

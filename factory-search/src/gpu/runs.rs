@@ -6,6 +6,7 @@ use factory_spec::{ArgId, BoundSpec, Variant};
 
 use super::device::{Gpu, Loaded, Trouble};
 use super::familiar::{Familiar, Fingerprint, Known};
+use super::gaps::Gaps;
 use super::helpers::{self, ENTRY_BYTES, Range};
 use super::memory::{Pinned, Placement};
 use super::poison::Poison;
@@ -41,7 +42,7 @@ pub(super) enum Before {
 
 /// What an execution left.
 pub(super) struct Ran {
-    /// Bytes of each output; none where they are known.
+    /// The memory of each output, with the gaps between its rows; none where they are known.
     pub(super) outputs: Vec<Vec<u8>>,
     /// What the device says of them.
     pub(super) fingerprint: Fingerprint,
@@ -64,6 +65,8 @@ struct Queued {
     inputs: Vec<(String, u64)>,
     /// Position and bytes of each output among the results.
     outputs: Vec<(usize, usize)>,
+    /// Name and gaps of each output.
+    gaps: Vec<(String, Option<Gaps>)>,
     poisons: Vec<(u64, Option<u32>)>,
 }
 
@@ -86,6 +89,8 @@ struct Prepared {
     inputs: Vec<(String, u64, Range)>,
     copies: Vec<(u64, u64, usize)>,
     outputs: Vec<(u64, usize)>,
+    /// Of each output.
+    gaps: Vec<Option<Gaps>>,
     poisons: Vec<(u64, Option<u32>)>,
     before: Before,
     label: String,
@@ -167,7 +172,7 @@ impl Runs<'_> {
             let sizes = &one.case.case.sizes;
             let label = |trouble: Trouble| (trouble, one.case.label.clone());
             for (_, arg) in self.spec.outputs() {
-                let bytes = self.spec.elements(arg, sizes) * arg.dtype.size();
+                let bytes = self.spec.span(arg, sizes) * arg.dtype.size();
                 self.stage.room(self.gpu, &arg.name, bytes).map_err(label)?;
             }
             let scratch = launch::scratch_bytes(self.spec, sizes, self.variant);
@@ -180,7 +185,7 @@ impl Runs<'_> {
 
     fn output_bytes(&self, case: &PreparedCase) -> usize {
         let sizes = &case.case.sizes;
-        self.spec.outputs().map(|(_, arg)| self.spec.elements(arg, sizes) * arg.dtype.size()).sum()
+        self.spec.outputs().map(|(_, arg)| self.spec.span(arg, sizes) * arg.dtype.size()).sum()
     }
 
     fn prepare(&mut self, wanted: &Wanted<'_>, inputs: &Laid) -> Result<Prepared, Trouble> {
@@ -196,6 +201,7 @@ impl Runs<'_> {
             inputs: Vec::new(),
             copies: Vec::new(),
             outputs: Vec::new(),
+            gaps: Vec::new(),
             poisons: Vec::new(),
             before: wanted.before,
             label: case.label.clone(),
@@ -219,11 +225,12 @@ impl Runs<'_> {
                 prepared.bands.extend(laid.bands.iter().map(|range| (arg.name.clone(), *range)));
                 continue;
             }
-            let bytes = spec.elements(arg, sizes) * arg.dtype.size();
+            let bytes = spec.span(arg, sizes) * arg.dtype.size();
             let word = wanted.poison.word(arg.dtype, self.random.next());
             let address = self.lay(&arg.name, bytes, alignment, wanted.placement, word, &mut prepared)?;
             bindings.pointers.insert(arg.name.clone(), address);
             prepared.outputs.push((address, bytes));
+            prepared.gaps.push(Gaps::of(spec, arg, sizes));
             let source = laid.and_then(|laid| laid.source);
             if let Some(source) = source {
                 prepared.copies.push((address, source, bytes));
@@ -269,6 +276,7 @@ impl Runs<'_> {
         let mut tables = Vec::new();
         let mut counters = Vec::new();
         let mut queued = Vec::new();
+        let names: Vec<String> = self.spec.outputs().map(|(_, arg)| arg.name.clone()).collect();
         for run in &prepared {
             tables.push(tables_of(run));
             let words = run.counters();
@@ -280,6 +288,7 @@ impl Runs<'_> {
                 bands: run.bands.iter().map(|(name, _)| name.clone()).collect(),
                 inputs: run.inputs.iter().map(|(name, digest, _)| (name.clone(), *digest)).collect(),
                 outputs: Vec::new(),
+                gaps: names.iter().cloned().zip(run.gaps.iter().copied()).collect(),
                 poisons: run.poisons.clone(),
             });
             counters.push(1u64);
@@ -401,6 +410,11 @@ fn queue(
         // SAFETY: both ranges have that many bytes, and the stream is of this context.
         unsafe { gpu.driver.copy(*to, *from, *bytes, gpu.stream) }?;
     }
+    for ((address, _), gaps) in run.outputs.iter().zip(&run.gaps) {
+        if let Some(gaps) = gaps {
+            gaps.fill(gpu, *address)?;
+        }
+    }
     let scrubbed = match run.before {
         Before::Scrub => gpu.scrub()?,
         Before::Unrelated => {
@@ -467,13 +481,15 @@ fn read(results: &Pinned, queued: Queued, known: Option<Known>) -> Result<Ran, R
         }
     }
     let wanted = if known.is_some() { &[][..] } else { &queued.outputs[..] };
-    let outputs = wanted
-        .iter()
-        .map(|(position, bytes)| {
-            let mut content = vec![0; *bytes];
-            results.read(*position, &mut content);
-            content
-        })
-        .collect();
+    let mut outputs = Vec::new();
+    for ((position, bytes), (name, gaps)) in wanted.iter().zip(&queued.gaps) {
+        let mut content = vec![0; *bytes];
+        results.read(*position, &mut content);
+        if let Some(byte) = gaps.and_then(|gaps| gaps.first_stray(&content)) {
+            let (sizes, output) = (queued.label, name.clone());
+            return Err(Reason::RowGap { sizes, output, byte: byte as u64 });
+        }
+        outputs.push(content);
+    }
     Ok(Ran { outputs, fingerprint, known, poisons: queued.poisons })
 }

@@ -460,6 +460,9 @@ impl<'a> Session<'a> {
             self.bench.sets.mend(gpu)?;
             return Err(Reason::GuardBand { sizes: self.label.to_owned(), buffer }.into());
         }
+        if let Some(output) = self.bench.sets.torn(gpu, spec)? {
+            return Err(Reason::RowGap { sizes: self.label.to_owned(), output, byte: 0 }.into());
+        }
         if runner.scratch_bands.strays(gpu)?.iter().any(|count| *count != 0) {
             let buffer = "a scratch buffer".to_owned();
             return Err(Reason::GuardBand { sizes: self.label.to_owned(), buffer }.into());

@@ -5,6 +5,7 @@ use factory_spec::{BoundSpec, SizeValues};
 use super::device::{Buffer, Gpu, Trouble};
 use super::driver::DriverError;
 use super::figures::Rotation;
+use super::gaps::Gaps;
 use super::helpers::Range;
 use super::kernels::Table;
 use super::memory::{Access, Room};
@@ -54,6 +55,8 @@ pub(super) struct Sets {
     bands: Table,
     /// The argument that each band follows, in the order of the table.
     band_names: Vec<String>,
+    /// What lies between the rows of each argument, by position.
+    gaps: Vec<Option<Gaps>>,
     seed: u64,
     /// Key of the digests.
     key: u64,
@@ -91,7 +94,7 @@ impl Sets {
         seed: u64,
         window_bytes: usize,
     ) -> Result<Sets, Trouble> {
-        let length = |arg: &factory_spec::Arg| spec.elements(arg, sizes) * arg.dtype.size();
+        let length = |arg: &factory_spec::Arg| spec.span(arg, sizes) * arg.dtype.size();
         let room_of = |bytes: usize| bytes.next_multiple_of(ALIGNMENT) + ALIGNMENT * (BAND_STEPS / 2 + 1);
         let of_set: usize = spec.args.iter().filter(|arg| !arg.scalar).map(length).sum();
         let with_bands: usize =
@@ -165,6 +168,7 @@ impl Sets {
             outputs,
             bands,
             band_names,
+            gaps: spec.args.iter().map(|arg| Gaps::of(spec, arg, sizes)).collect(),
             seed,
             key: 0,
             driver: gpu.driver,
@@ -202,6 +206,7 @@ impl Sets {
                     let seed = self.seed ^ ((number as u64) << 32) ^ ((index as u64 + 1) << 56);
                     gpu.fill_random(tensor.address, tensor.bytes.next_multiple_of(4), arg.dtype, seed)?;
                     reaches |= tensor.bytes % 4 != 0 && !inputs;
+                    self.fill_gaps(gpu, index, *tensor)?;
                 }
             }
         }
@@ -220,14 +225,32 @@ impl Sets {
         random: &mut Stream,
     ) -> Result<(), DriverError> {
         for set in &self.sets {
-            for (arg, tensor) in spec.args.iter().zip(&set.tensors) {
+            for (index, (arg, tensor)) in spec.args.iter().zip(&set.tensors).enumerate() {
                 let Some(tensor) = tensor else { continue };
                 if arg.role.writes() && !arg.role.reads() {
                     gpu.poison_range(tensor.address, tensor.bytes, poison.word(arg.dtype, random.next()))?;
+                    self.fill_gaps(gpu, index, *tensor)?;
                 }
             }
         }
         self.refresh(gpu, spec, false)
+    }
+
+    fn fill_gaps(&self, gpu: &Gpu, index: usize, tensor: Tensor) -> Result<(), DriverError> {
+        self.gaps[index].map_or(Ok(()), |gaps| gaps.fill(gpu, tensor.address))
+    }
+
+    /// The first output between whose rows somebody wrote, in any set.
+    pub(super) fn torn(&self, gpu: &Gpu, spec: &BoundSpec) -> Result<Option<String>, DriverError> {
+        for set in &self.sets {
+            for (index, tensor) in set.tensors.iter().enumerate() {
+                let (Some(gaps), Some(tensor)) = (self.gaps[index], tensor) else { continue };
+                if spec.args[index].role.writes() && !gaps.intact(gpu, tensor.address)? {
+                    return Ok(Some(spec.args[index].name.clone()));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Digests of the tensors of each set, in order: outputs, or inputs that nothing may write.

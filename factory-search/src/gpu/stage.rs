@@ -1,9 +1,10 @@
 //! Memory of the device gate: what cases read, and room for what they write. Kept from one candidate to the next, since
 //! mapping pages takes longer than running a small case.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use factory_spec::{ArgId, BoundSpec};
+use factory_spec::{Arg, ArgId, BoundSpec};
 
 use super::device::{Buffer, Gpu, Trouble};
 use super::driver::DriverError;
@@ -213,6 +214,7 @@ impl CaseInputs {
                 continue;
             }
             let content = drawn.get(&ArgId(index as u32)).ok_or_else(|| missing(&arg.name))?;
+            let content = &in_memory(spec, case, arg, content);
             let (name, bytes) = (arg.name.clone(), content.len());
             if arg.role.writes() {
                 let source = Buffer::new(gpu, bytes)?;
@@ -256,6 +258,7 @@ impl CaseInputs {
         let drawn = case.inputs(spec);
         for input in &mut self.tensors {
             let content = drawn.get(&ArgId(input.arg as u32)).ok_or_else(|| missing(&input.name))?;
+            let content = &in_memory(spec, case, &spec.args[input.arg], content);
             match &input.source {
                 Some(source) => source.upload(0, content)?,
                 None => input.write(gpu, content, key)?,
@@ -289,6 +292,16 @@ impl Input {
         self.digest = table.digests(gpu, key)?.first().copied().unwrap_or(0);
         self.content = content.to_vec();
         Ok(room.protect(Access::Read)?)
+    }
+}
+
+/// What a tensor's memory holds: its rows, and between them what bands hold.
+fn in_memory<'a>(spec: &BoundSpec, case: &PreparedCase, arg: &Arg, content: &'a [u8]) -> Cow<'a, [u8]> {
+    let rows = spec.rows(arg, &case.case.sizes);
+    if rows.has_gaps() {
+        Cow::Owned(rows.spread(content, arg.dtype.size(), BAND))
+    } else {
+        Cow::Borrowed(content)
     }
 }
 

@@ -168,7 +168,7 @@ impl Truth {
             let count = Buffer::new(gpu, 8)?;
             count.upload(0, &[0; 8])?;
             let arg = &spec.args[*index];
-            let elements = spec.elements(arg, sizes);
+            let elements = spec.span(arg, sizes);
             let pair = (buffer.address, reference.address);
             gpu.differ(pair, elements, *kind, (*relative, *absolute), count.address)?;
             gpu.wait()?;
@@ -256,17 +256,23 @@ impl Window {
 
     /// The bytes of an argument of the first set that lie in the window.
     fn bytes(&self, gpu: &Gpu, spec: &BoundSpec, sets: &Sets, index: usize) -> Result<Vec<u8>, DriverError> {
-        let strip = Strip::new(spec, index, &self.sizes, self.part.as_ref());
-        let mut bytes = vec![0; strip.bytes];
+        let strips = Strip::all(spec, index, &self.sizes, self.part.as_ref());
+        let mut bytes = vec![0; strips.iter().map(|strip| strip.bytes).sum()];
         let Some(tensor) = sets.tensor(index).filter(|_| !bytes.is_empty()) else { return Ok(bytes) };
-        assert!(strip.end() <= tensor.bytes, "parts lie in their tensor");
-        let from = tensor.address + strip.offset as u64;
-        if strip.width == strip.bytes {
-            sets.download(from, &mut bytes)?;
+        assert!(strips.iter().all(|strip| strip.end() <= tensor.bytes), "parts lie in their tensor");
+        if let [strip] = &*strips
+            && strip.width == strip.bytes
+        {
+            sets.download(tensor.address + strip.offset as u64, &mut bytes)?;
             return Ok(bytes);
         }
-        let together = Buffer::new(gpu, strip.bytes)?;
-        gpu.gather((from, together.address), strip.bytes, strip.width, strip.pitch)?;
+        let together = Buffer::new(gpu, bytes.len())?;
+        let mut into = together.address;
+        for strip in &strips {
+            let from = tensor.address + strip.offset as u64;
+            gpu.gather((from, into), strip.bytes, strip.width, strip.pitch)?;
+            into += strip.bytes as u64;
+        }
         gpu.wait()?;
         together.download(0, &mut bytes)?;
         Ok(bytes)
@@ -283,6 +289,41 @@ struct Strip {
 }
 
 impl Strip {
+    /// Of an argument at these sizes, those of the part, in order: one, unless its rows lie a stride apart.
+    fn all(spec: &BoundSpec, index: usize, sizes: &SizeValues, part: Option<&Part>) -> Vec<Strip> {
+        let arg = &spec.args[index];
+        let Some(stride) = arg.row_stride.filter(|_| spec.elements(arg, sizes) > 0) else {
+            return vec![Strip::new(spec, index, sizes, part)];
+        };
+        let (size, last) = (arg.dtype.size(), arg.shape.len() - 1);
+        // The stride may follow from a size that the part has less of.
+        let whole = part.and_then(|part| with_size(spec, sizes, part.size, part.all));
+        let pitch = whole.as_ref().unwrap_or(sizes)[stride] as usize * size;
+        let rows = |axes: std::ops::Range<usize>| -> usize {
+            arg.shape[axes].iter().map(|size| sizes[*size] as usize).product()
+        };
+        let width = sizes[arg.shape[last]] as usize * size;
+        let axis = part.and_then(|part| Some((part, arg.shape.iter().position(|size| *size == part.size)?)));
+        match axis {
+            None => vec![Strip { offset: 0, width, pitch, bytes: rows(0..last) * width }],
+            Some((part, axis)) if axis == last => {
+                vec![Strip { offset: part.start as usize * size, width, pitch, bytes: rows(0..last) * width }]
+            }
+            Some((part, axis)) => {
+                // Rows of the part follow each other once for each index of the dimensions outside of it.
+                let inner = rows(axis + 1..last);
+                let bytes = part.length as usize * inner * width;
+                let strip = |outer: usize| Strip {
+                    offset: (outer * part.all as usize + part.start as usize) * inner * pitch,
+                    width,
+                    pitch,
+                    bytes,
+                };
+                (0..rows(0..axis)).map(strip).collect()
+            }
+        }
+    }
+
     /// Of an argument at these sizes, those of the part. An argument that has the cut size more than once belongs to no output
     /// that is told: any bytes will do for it.
     fn new(spec: &BoundSpec, index: usize, sizes: &SizeValues, part: Option<&Part>) -> Strip {

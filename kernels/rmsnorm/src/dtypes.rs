@@ -172,7 +172,11 @@ macro_rules! weighted {
                 eps: f32,
                 offset: f32,
             ) -> Result<()> {
-                kernels::$module::rms_norm(x, w, y, eps, offset)
+                if x.is_contiguous() && y.is_contiguous() {
+                    kernels::$module::rms_norm(x, w, y, eps, offset)
+                } else {
+                    kernels::$module::rms_norm_strided(x, w, y, eps, offset)
+                }
             }
 
             fn forward_rstd(

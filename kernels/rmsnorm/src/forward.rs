@@ -7,11 +7,13 @@ use crate::rows::{matrix, matrix_mut, vector_mut};
 
 /// Normalises each row of `x` and multiplies it by `weight + offset`.
 ///
-/// `x` and `y` are `[…, n]`, `weight` is `[n]`; `eps` is added to the mean square of a row.
+/// `x` and `y` are `[…, n]`, `weight` is `[n]`; `eps` is added to the mean square of a row. Rows of `x` and of `y` may lie apart,
+/// each at a stride of its own, as [`TensorRef::columns`] gives them: such tensors have a kernel of their own.
 ///
 /// # Errors
 ///
-/// Shapes that do not agree, tensors that are not contiguous, aligned, apart and on one device, or what the driver says.
+/// Shapes that do not agree, tensors that are not contiguous (rows that are not, of `x` and `y`), aligned, apart and on one device,
+/// or what the driver says.
 pub fn rms_norm<'a, T: Weighted<W>, W: Element>(
     x: impl Into<TensorRef<'a, T>>,
     weight: impl Into<TensorRef<'a, W>>,

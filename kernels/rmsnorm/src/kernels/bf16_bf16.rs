@@ -11,6 +11,15 @@ pub fn rms_norm(
     offset: f32,
 );
 
+#[kernel_factory(spec = "kernels/rms_norm_strided.toml")]
+pub fn rms_norm_strided(
+    x: TensorRef<'_, bf16>,
+    w: TensorRef<'_, bf16>,
+    y: TensorMut<'_, bf16>,
+    eps: f32,
+    offset: f32,
+);
+
 #[kernel_factory(spec = "kernels/rms_norm_rstd.toml")]
 pub fn rms_norm_rstd(
     x: TensorRef<'_, bf16>,

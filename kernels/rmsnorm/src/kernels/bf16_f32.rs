@@ -5,6 +5,15 @@ use factory_runtime::{TensorMut, TensorRef, bf16, kernel_factory};
 #[kernel_factory(spec = "kernels/rms_norm.toml")]
 pub fn rms_norm(x: TensorRef<'_, bf16>, w: TensorRef<'_, f32>, y: TensorMut<'_, bf16>, eps: f32, offset: f32);
 
+#[kernel_factory(spec = "kernels/rms_norm_strided.toml")]
+pub fn rms_norm_strided(
+    x: TensorRef<'_, bf16>,
+    w: TensorRef<'_, f32>,
+    y: TensorMut<'_, bf16>,
+    eps: f32,
+    offset: f32,
+);
+
 #[kernel_factory(spec = "kernels/rms_norm_rstd.toml")]
 pub fn rms_norm_rstd(
     x: TensorRef<'_, bf16>,
