@@ -5,5 +5,6 @@ mod launches;
 mod memory;
 mod plans;
 mod refusals;
+mod row_strides;
 mod sealed;
 mod values;

@@ -16,6 +16,7 @@ use factory_search::{
 use factory_spec::{Arch, BoundSpec, SizeValues};
 
 use crate::kernels::{SCALE, bind, honest, scale, scale_ptx};
+use crate::row_strides::{READS_GAPS, ROWS, WRITES_BANDS, WRITES_GAPS, rows};
 
 /// The GPU, one test at a time.
 fn gpu() -> Option<(Gpu, MutexGuard<'static, ()>)> {
@@ -517,4 +518,40 @@ fn what_cheats_while_it_is_timed_is_refused() {
     assert!(matches!(behind.reason, Reason::GuardBand { .. } | Reason::DeviceFault { .. }), "{behind}");
     let input = refused(&mut gpu, "writes an input", with("", "", "st.global.f32 [%rd4], %f4;"));
     assert!(matches!(input.reason, Reason::InputChanged { .. } | Reason::DeviceFault { .. }), "{input}");
+}
+
+#[test]
+fn memory_between_rows_stays_as_it_was() {
+    let Some((mut gpu, _guard)) = gpu() else { return };
+    let spec = bind(ROWS);
+    let cases = draw(&spec, 7);
+    let report = gpu.check(&spec, &cases, &rows("")).unwrap_or_else(|rejection| panic!("{rejection}"));
+    println!("rows: {report}");
+    let mut reason = |extra: &str| {
+        let rejection = gpu.check(&spec, &cases, &rows(extra)).expect_err(extra);
+        println!("{extra}: {rejection}");
+        rejection.reason
+    };
+    let written = reason(WRITES_GAPS);
+    assert!(matches!(&written, Reason::RowGap { output, .. } if output == "y"), "{written}");
+    let read = reason(READS_GAPS);
+    assert!(matches!(read, Reason::Mismatch { .. }), "{read}");
+    // What leaves the bytes that are there anyway shows on the machine alone.
+    println!(
+        "bytes of bands: {:?}",
+        gpu.check(&spec, &cases, &rows(WRITES_BANDS)).map(|report| report.to_string())
+    );
+
+    let sizes = spec.better.over[0].clone();
+    let named = |name: &str, extra: &str| named(name, rows(extra));
+    let candidates =
+        [named("honest", ""), named("writes", WRITES_GAPS), named("reads", READS_GAPS), named("twin", "")];
+    let all: Vec<&Candidate> = candidates.iter().collect();
+    let timing = time_candidates(&mut gpu, &spec, &sizes, &all, &MeasureOptions::default())
+        .unwrap_or_else(|error| panic!("{error}"));
+    let outcome = |index: usize| timing.candidates[index].outcome.clone();
+    println!("timed: {:?}", timing.candidates.iter().map(|one| &one.outcome).collect::<Vec<_>>());
+    assert!(outcome(0).is_ok() && outcome(3).is_ok());
+    assert!(matches!(outcome(1), Err(Rejection { reason: Reason::RowGap { .. }, .. })));
+    assert!(matches!(outcome(2), Err(Rejection { reason: Reason::Mismatch { .. }, .. })));
 }

@@ -9,6 +9,7 @@ mod isolation;
 mod kernels;
 mod learning;
 mod logs;
+mod row_strides;
 mod searches;
 mod tensor_maps;
 #[cfg(unix)]

@@ -150,3 +150,40 @@ fn windows_along_every_cut_and_at_both_ends_are_needed() {
         assert!(!gradient.refuses(&wrong, &cuts, first_alone), "the end of `{output}` is in the last window");
     }
 }
+
+/// Parts of a tensor whose rows lie a stride apart are those of the dense one.
+#[test]
+fn parts_of_rows_with_gaps_are_those_of_dense_rows() {
+    let text = |stride: &str| {
+        format!(
+            "[kernel]\nname = \"k\"\n[sizes]\nb = {{}}\nm = {{}}\nn = {{}}\ns = {{ value = \"2 * n + 3\" }}\n\
+             [[arg]]\nname = \"x\"\ndtype = \"bf16\"\nshape = [\"b\", \"m\", \"n\"]\n{stride}\n\
+             [[arg]]\nname = \"y\"\ndtype = \"bf16\"\nshape = [\"b\", \"m\", \"n\"]\nrole = \"out\"\n\
+             [reference]\nprogram = \"y = x * 2\"\n"
+        )
+    };
+    let bind = |text: String| {
+        let spec = Spec::parse(std::path::Path::new("test.toml"), &text).expect("a spec");
+        spec.bind(&BTreeMap::new()).expect("no types to bind")
+    };
+    let (dense, strided) = (bind(text("")), bind(text("row_stride = \"s\"")));
+    let free = [("b", 3), ("m", 4), ("n", 5)].map(|(name, value)| (name.to_owned(), value));
+    let sizes = strided.size_values(&BTreeMap::from(free)).expect("sizes");
+    let tensor: Vec<u8> = (0..3 * 4 * 5 * 2).collect();
+    let memory = strided.rows(&strided.args[0], &sizes).spread(&tensor, 2, 0xff);
+    let part = |name: &str| {
+        let size = strided.size_id(name).expect("a size");
+        Part { size, all: sizes[size], start: 1, length: 2 }
+    };
+    for part in [None, Some(part("b")), Some(part("m")), Some(part("n"))] {
+        let small = part
+            .as_ref()
+            .map_or(Some(sizes.clone()), |part| with_size(&dense, &sizes, part.size, part.length));
+        let small = small.expect("sizes of a part");
+        let wanted = taken(&tensor, &Strip::new(&dense, 0, &small, part.as_ref()));
+        let strips = Strip::all(&strided, 0, &small, part.as_ref());
+        assert!(strips.iter().all(|strip| strip.end() <= memory.len()));
+        let found: Vec<u8> = strips.iter().flat_map(|strip| taken(&memory, strip)).collect();
+        assert_eq!(found, wanted);
+    }
+}
