@@ -56,3 +56,34 @@ impl Gaps {
         bytes.find(|byte| memory.get(*byte).is_some_and(|value| *value != BAND))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use factory_spec::Spec;
+
+    use super::*;
+
+    #[test]
+    fn gaps_lie_behind_every_row_but_the_last() {
+        let text = "[kernel]\nname = \"k\"\n[sizes]\nm = {}\nn = {}\ns = {}\n\
+            [[arg]]\nname = \"x\"\ndtype = \"bf16\"\nshape = [\"m\", \"n\"]\n\
+            [[arg]]\nname = \"y\"\ndtype = \"bf16\"\nshape = [\"m\", \"n\"]\nrow_stride = \"s\"\nrole = \"out\"\n\
+            [reference]\nprogram = \"y = x\"\n";
+        let spec = Spec::parse(std::path::Path::new("test.toml"), text).expect("a spec");
+        let spec = spec.bind(&BTreeMap::new()).expect("no types to bind");
+        let sizes = |m, s| {
+            spec.size_values(&BTreeMap::from([("m".to_owned(), m), ("n".to_owned(), 2), ("s".to_owned(), s)]))
+        };
+        let of = |arg: usize, m, s| Gaps::of(&spec, &spec.args[arg], &sizes(m, s).expect("sizes"));
+        assert_eq!(of(1, 3, 5), Some(Gaps { first: 4, width: 6, pitch: 10, count: 2 }));
+        assert_eq!((of(0, 3, 5), of(1, 1, 5), of(1, 3, 2)), (None, None, None));
+        let gaps = of(1, 3, 5).expect("it has some");
+        let rows = spec.rows(&spec.args[1], &sizes(3, 5).expect("sizes"));
+        let mut memory = rows.spread(&[7; 12], 2, BAND);
+        assert_eq!(gaps.first_stray(&memory), None);
+        memory[15] = 0;
+        assert_eq!(gaps.first_stray(&memory), Some(15));
+    }
+}

@@ -206,3 +206,71 @@ fn zeros_stay_zeros() {
     rms_norm(&x, &w, &mut y, EPS, 0.0).unwrap();
     assert_eq!(y.to_vec().unwrap(), [bf16::ZERO; 512]);
 }
+
+/// Rows of `x` and `y` that are columns of longer rows: the same bits as those of copies, where the kernel is one of the same
+/// kind, and what lies between the rows stays.
+fn check_strided<T: Number + Weighted<W>, W: Number>() {
+    // Columns of a tensor with rows of so many elements, from the first one on: aligned for vectors and not, and dense.
+    for (index, &(m, n, from, whole_x, at, whole_y)) in [
+        (5, 128, 128, 384, 0, 128),
+        (7, 1024, 2048, 3072, 1024, 2048),
+        (3, 100, 4, 301, 2, 103),
+        (2, 4096, 0, 4096, 4096, 12288),
+        (1, 1000, 8, 2000, 8, 1008),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let offset = (index % 2) as f32;
+        let what = format!("{m} x {n} of {whole_x} and {whole_y}");
+        let (fused, w): (Vec<T>, Vec<W>) = (values(5 + index as u32, m * whole_x), values(2, n));
+        let before: Vec<T> = values(9, m * whole_y);
+        let rows: Vec<T> = fused.chunks(whole_x).flat_map(|row| row[from..from + n].to_vec()).collect();
+        let h = wide(&rows);
+        let weight: Vec<f64> = wide(&w).iter().map(|w| w + f64::from(offset)).collect();
+        let plain = expected(&h, &narrow(&h), &weight, &vec![0.0; n], n);
+        let (x, w) = (tensor(&fused, &[m, whole_x]), tensor(&w, &[n]));
+        let mut into = tensor(&before, &[m, whole_y]);
+        let mut whole = into.view_mut();
+        rms_norm(x.columns(from..from + n).unwrap(), &w, whole.columns_mut(at..at + n).unwrap(), EPS, offset)
+            .unwrap();
+        let after = into.to_vec().unwrap();
+        let got: Vec<T> = after.chunks(whole_y).flat_map(|row| row[at..at + n].to_vec()).collect();
+        as_good_as_honest(&what, &got, &plain.honest, &plain.y, m);
+        for (after, before) in after.chunks(whole_y).zip(before.chunks(whole_y)) {
+            assert_eq!((&after[..at], &after[at + n..]), (&before[..at], &before[at + n..]), "{what}");
+        }
+    }
+}
+
+#[test]
+fn columns_of_one_tensor_into_columns_of_another() {
+    check_strided::<bf16, f32>();
+    check_strided::<bf16, bf16>();
+    check_strided::<f16, f32>();
+    check_strided::<f16, f16>();
+    check_strided::<f32, f32>();
+}
+
+#[test]
+fn heads_of_a_fused_tensor_of_any_rank() {
+    // Tokens, heads, head: all heads of q, of k and of v in one tensor.
+    let (tokens, heads, head) = (3, 4, 64);
+    let fused: Vec<bf16> = values(4, tokens * 3 * heads * head);
+    let (fused, w) = (tensor(&fused, &[tokens, 3 * heads * head]), tensor(&vec![1.0f32; head], &[head]));
+    let keys = fused.columns(heads * head..2 * heads * head).unwrap();
+    let whole = fused.to_vec().unwrap();
+    for one in 0..heads {
+        let x = keys.columns(one * head..(one + 1) * head).unwrap();
+        let mut y = zeros::<bf16>(&[tokens, head]);
+        rms_norm(x, &w, &mut y, EPS, 0.0).unwrap();
+        let first = heads * head + one * head;
+        let copied: Vec<bf16> =
+            whole.chunks(3 * heads * head).flat_map(|row| row[first..first + head].to_vec()).collect();
+        let (copied, mut dense) = (tensor(&copied, &[tokens, head]), zeros::<bf16>(&[tokens, head]));
+        rms_norm(&copied, &w, &mut dense, EPS, 0.0).unwrap();
+        let (y, dense) = (y.to_vec().unwrap(), dense.to_vec().unwrap());
+        let far = y.iter().zip(&dense).map(|(a, b)| (a.wide() - b.wide()).abs()).fold(0.0, f64::max);
+        assert!(far <= 0.02, "{far}");
+    }
+}

@@ -5,14 +5,24 @@ use factory_rmsnorm::{Error, Tensor, bf16, rms_norm, rms_norm_rstd};
 use crate::support::{machine, tensor, zeros};
 
 #[test]
-fn rows_with_gaps() {
+fn rows_with_gaps_where_kernels_are_for_dense_tensors() {
     let x = zeros::<bf16>(&[4, 64]);
-    let gaps = x.view().strided(&[4, 32], &[64, 1]).unwrap();
-    let (w, mut y) = (zeros::<f32>(&[32]), zeros::<bf16>(&[4, 32]));
-    assert!(matches!(rms_norm(gaps, &w, &mut y, 1e-6, 0.0), Err(Error::Stride { .. })));
-    let gaps = x.view().strided(&[2, 2, 32], &[128, 64, 1]).unwrap();
-    let mut y = zeros::<bf16>(&[2, 2, 32]);
-    assert!(matches!(rms_norm(gaps, &w, &mut y, 1e-6, 0.0), Err(Error::Extent { .. })));
+    let gaps = x.columns(0..32).unwrap();
+    let (w, mut y, mut rstd) = (zeros::<f32>(&[32]), zeros::<bf16>(&[4, 32]), zeros::<f32>(&[4]));
+    assert!(matches!(rms_norm_rstd(gaps, &w, &mut y, &mut rstd, 1e-6, 0.0), Err(Error::Stride { .. })));
+}
+
+#[test]
+fn rows_that_are_not_contiguous_or_not_equally_far_apart() {
+    let x = zeros::<bf16>(&[4, 64]);
+    let (w, mut y) = (zeros::<f32>(&[16]), zeros::<bf16>(&[4, 16]));
+    let every_other = x.view().strided(&[4, 16], &[64, 2]).unwrap();
+    assert!(matches!(rms_norm(every_other, &w, &mut y, 1e-6, 0.0), Err(Error::RowStride { .. })));
+    let overlapping = x.view().strided(&[4, 16], &[8, 1]).unwrap();
+    assert!(matches!(rms_norm(overlapping, &w, &mut y, 1e-6, 0.0), Err(Error::Domain { .. })));
+    let uneven = x.view().strided(&[2, 2, 16], &[150, 64, 1]).unwrap();
+    let mut y = zeros::<bf16>(&[2, 2, 16]);
+    assert!(matches!(rms_norm(uneven, &w, &mut y, 1e-6, 0.0), Err(Error::Extent { .. })));
 }
 
 #[test]
