@@ -28,6 +28,8 @@ struct Harness {
     policy: bool,
     /// Whether an output that was not written counts.
     poison: bool,
+    /// Whether what lies between rows of an output must stay.
+    gaps: bool,
     /// Whether inputs lie at the alignment that the plan states.
     shifted: bool,
     /// Whether kernels are run in several orders.
@@ -45,6 +47,7 @@ impl Harness {
         Harness {
             policy: true,
             poison: true,
+            gaps: true,
             shifted: true,
             orders: true,
             checks: Checks::all(),
@@ -68,6 +71,7 @@ impl Harness {
             let how = How { shifted: how.shifted && self.shifted, checks: self.checks, ..how };
             let mut outputs = match gate.outputs(case, &how) {
                 Err(Rejection { reason: Reason::Unwritten { .. }, .. }) if !self.poison => continue,
+                Err(Rejection { reason: Reason::RowGap { .. }, .. }) if !self.gaps => continue,
                 other => other?,
             };
             run += 1;
@@ -234,6 +238,16 @@ const MUTATIONS: &[Mutation] = &[
         what: "K36: nobody looks who wrote what is read",
         harness: Harness { checks: Checks { uninitialised: false, ..Checks::all() }, poison: false, ..WHOLE },
         slips: &["k01/keeps-what-looks-right"],
+    },
+    Mutation {
+        what: "K47: nobody looks between the rows of outputs",
+        harness: Harness { gaps: false, ..WHOLE },
+        slips: &["k47/writes-between-rows", "k47/writes-bands-between-rows"],
+    },
+    Mutation {
+        what: "K47: nobody looks who wrote what is read between the rows of inputs",
+        harness: Harness { checks: Checks { uninitialised: false, ..Checks::all() }, ..WHOLE },
+        slips: &["k47/reads-between-rows"],
     },
     Mutation {
         what: "K38: tensors always begin at multiples of 256 bytes",
