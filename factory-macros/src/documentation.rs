@@ -19,13 +19,20 @@ pub(crate) fn function(spec: &BoundSpec) -> String {
     text.push_str("\n\n# Arguments\n\n| argument | dtype | shape | role |\n| --- | --- | --- | --- |\n");
     for arg in &spec.args {
         let shape: Vec<&str> = arg.shape.iter().map(|&size| spec.size(size).name.as_str()).collect();
-        let shape = if arg.scalar { "scalar".to_owned() } else { format!("`[{}]`", shape.join(", ")) };
+        let apart = arg
+            .row_stride
+            .map_or_else(String::new, |size| format!(", rows `{}` apart", spec.size(size).name));
+        let shape = if arg.scalar { "scalar".to_owned() } else { format!("`[{}]`{apart}", shape.join(", ")) };
         let _ = writeln!(text, "| `{}` | {} | {shape} | {} |", arg.name, arg.dtype, arg.role.name());
     }
     let name = &spec.name;
+    let rows = match spec.args.iter().any(|arg| arg.row_stride.is_some()) {
+        true => ", but for rows that lie apart, which are contiguous each and have one stride in elements",
+        false => "",
+    };
     let _ = write!(
         text,
-        "\n\nTensors are contiguous and row-major, and what is written overlaps with nothing else.\n\n\
+        "\n\nTensors are contiguous and row-major{rows}, and what is written overlaps with nothing else.\n\n\
          # What is known of the kernel\n\n\
          The constants of the module [`mod@{name}`] say which gates it passed ([`{name}::GATES_PASSED`]), which could not be run \
          ([`{name}::GATES_NOT_RUN`]), for which targets there is PTX ([`{name}::TARGETS`]), and on what it was measured \

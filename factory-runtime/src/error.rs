@@ -60,24 +60,23 @@ pub enum Error {
         /// The strides of the tensor, in elements.
         got: Vec<usize>,
     },
-    /// A tensor is no rows that are contiguous and one stride apart.
+    /// A tensor's rows are not contiguous, or do not lie as far apart as they should.
     #[error(
-        "`{kernel}`: argument `{argument}` of shape {shape:?} has strides {got:?} (in elements), but the kernel was verified for contiguous \
-         rows that all lie `{size}` elements apart{because}\n\nhint: take columns of a contiguous tensor, or copy it into one"
+        "`{kernel}`: argument `{argument}` has strides {got:?} (in elements), but the kernel was verified for contiguous rows that all lie \
+         `{size}` elements apart{}\n\nhint: take columns of a contiguous tensor, or copy it into one",
+        .expected.map_or_else(String::new, |expected| format!(", here {expected} as another argument has it"))
     )]
     RowStride {
         /// The kernel.
         kernel: &'static str,
         /// The argument.
         argument: String,
-        /// Its shape.
-        shape: Vec<usize>,
         /// The size that is the stride.
         size: String,
         /// The strides of the tensor, in elements.
         got: Vec<usize>,
-        /// What else says how far they lie apart: `, here 24 as another argument has it`; empty when the rows do not lie so.
-        because: String,
+        /// What the stride must be since another argument has it; none: rows that lie as these do have no stride.
+        expected: Option<u64>,
     },
     /// A tensor starts at an address that the chosen variant was not verified for.
     #[error(

@@ -265,17 +265,8 @@ impl Inner {
                 }
                 Some(Some(stride)) if i64::try_from(stride) == Ok(values[size]) => {}
                 lie => {
-                    let because = match lie {
-                        Some(_) => format!(", here {} as another argument has it", values[size]),
-                        None => String::new(),
-                    };
-                    return Err(self.wrong_rows(
-                        arg,
-                        size,
-                        layout.shape.as_slice(),
-                        strides.as_slice(),
-                        because,
-                    ));
+                    let expected = lie.map(|_| values[size].unsigned_abs());
+                    return Err(self.wrong_rows(arg, size, strides.as_slice(), expected));
                 }
             }
         }
@@ -519,17 +510,15 @@ impl Inner {
         &self,
         arg: &crate::compiled::Arg,
         size: usize,
-        shape: &[usize],
         strides: &[usize],
-        because: String,
+        expected: Option<u64>,
     ) -> Error {
         Error::RowStride {
             kernel: self.kernel(),
             argument: arg.name.clone(),
-            shape: shape.to_vec(),
             size: self.contract.sizes[size].clone(),
             got: strides.to_vec(),
-            because,
+            expected,
         }
     }
 

@@ -127,7 +127,7 @@ fn rows_must_be_contiguous_and_equally_far_apart() {
         assert_eq!(
             error.to_string(),
             format!(
-                "`double`: argument `x` of shape [2, 3, 4] has strides {strides:?} (in elements), but the kernel was verified for contiguous \
+                "`double`: argument `x` has strides {strides:?} (in elements), but the kernel was verified for contiguous \
                  rows that all lie `xs` elements apart\n\nhint: take columns of a contiguous tensor, or copy it into one"
             )
         );
@@ -150,4 +150,28 @@ fn rows_stay_rows_under_another_shape() {
     assert!(x.columns(1..5).unwrap().reshape(&[3, 8]).is_err());
     assert!(x.columns(1..11).is_err());
     assert!(!x.columns(1..5).unwrap().is_contiguous() && x.columns(0..10).unwrap().is_contiguous());
+}
+
+#[test]
+fn arguments_with_one_stride_must_agree_on_it() {
+    let device = Device::machine();
+    let mut kernel = double();
+    kernel.interface.args[1].row_stride = Some("xs".to_owned());
+    kernel.interface.sizes.retain(|size| size.name != "ys");
+    kernel.interface.constraints = vec![expr("xs >= n")];
+    let params =
+        vec![pointer("x"), pointer("y"), size("n", 4), size("xs", 4), size("xs", 4), size("b * m * n", 4)];
+    kernel.plan.targets[0].variants[0].launches[0].params = params;
+    let prepared = kernel.seal().prepare(&device).unwrap();
+    let (x, mut y) = (iota(&device, &[2, 3, 10]), Tensor::<f32>::zeros(&device, &[2, 3, 12]).unwrap());
+    let launch = |columns: std::ops::Range<usize>, y: &mut Tensor<f32>| {
+        let mut whole = y.view_mut();
+        let y = whole.columns_mut(columns).unwrap();
+        prepared.launch(device.stream(), &mut [x.columns(0..4).unwrap().into(), y.into()])
+    };
+    let error = launch(0..4, &mut y).unwrap_err();
+    assert!(error.to_string().contains("`xs` elements apart, here 10 as another argument has it"), "{error}");
+    let mut y = Tensor::<f32>::zeros(&device, &[2, 3, 10]).unwrap();
+    launch(6..10, &mut y).unwrap();
+    assert_eq!(y.to_vec().unwrap()[16..20], [20.0, 22.0, 24.0, 26.0]);
 }
