@@ -122,10 +122,11 @@ fn best_split(
     type Score = (bool, usize, u64);
     let mut best: Option<(Score, (SizeId, u64))> = None;
     for (index, size) in spec.sizes.iter().enumerate() {
-        if !matches!(size.kind, SizeKind::Free { .. }) {
+        let id = SizeId(index as u32);
+        // How far rows lie apart says little about who is fast, and callers have strides that nobody timed.
+        if !matches!(size.kind, SizeKind::Free { .. }) || spec.is_row_stride(id) {
             continue;
         }
-        let id = SizeId(index as u32);
         let values: BTreeSet<u64> = over.iter().map(|(sizes, _)| sizes[id]).collect();
         let values: Vec<u64> = values.into_iter().collect();
         for pair in values.windows(2) {

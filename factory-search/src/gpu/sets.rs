@@ -96,11 +96,13 @@ impl Sets {
     ) -> Result<Sets, Trouble> {
         let length = |arg: &factory_spec::Arg| spec.span(arg, sizes) * arg.dtype.size();
         let room_of = |bytes: usize| bytes.next_multiple_of(ALIGNMENT) + ALIGNMENT * (BAND_STEPS / 2 + 1);
-        let of_set: usize = spec.args.iter().filter(|arg| !arg.scalar).map(length).sum();
+        // What lies between rows is not touched, and keeps nothing out of the L2.
+        let touched = |arg: &factory_spec::Arg| spec.elements(arg, sizes) * arg.dtype.size();
+        let of_set: usize = spec.args.iter().filter(|arg| !arg.scalar).map(touched).sum();
         let with_bands: usize =
             spec.args.iter().filter(|arg| !arg.scalar).map(|arg| room_of(length(arg))).sum();
         let free = (gpu.free_bytes()? as f64 * MEMORY_SHARE) as usize;
-        // Bands take memory and are never touched: what the sets hold is what counts.
+        // Bands and gaps take memory and are never touched: what the sets hold is what counts.
         let free = (free as f64 * of_set.max(1) as f64 / with_bands.max(1) as f64) as usize;
         let rotation = Rotation::new(of_set, gpu.l2_bytes, free, window_bytes);
         let mut random = Stream(super::secret::draw());
