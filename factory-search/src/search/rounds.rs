@@ -248,7 +248,8 @@ impl<'a> One<'a, '_> {
         // The best so far, and how many had been timed then.
         let (mut best, mut since) = (f64::INFINITY, 0);
         // The first are timed whatever the time: nothing else would stand for these sizes.
-        while timed < most && (timed == 0 || !self.run.is_past(until)) {
+        let mut begun = false;
+        while timed < most && (!std::mem::replace(&mut begun, true) || !self.run.is_past(until)) {
             let batch: Vec<usize> = self.strategy.next(at_once.min(most - timed));
             if batch.is_empty() {
                 let first = self.pool.len();
