@@ -1,5 +1,6 @@
 //! How the rows of a tensor lie in memory.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// The rows of a tensor in memory, in elements: each is contiguous, and they begin `stride` apart. A dense tensor counts as one
@@ -57,19 +58,20 @@ impl Rows {
     }
 
     /// The rows one behind the other, as they lie in memory with every byte of the gaps being `gap`. Elements have `size` bytes.
-    pub fn spread(&self, rows: &[u8], size: usize, gap: u8) -> Vec<u8> {
+    pub fn spread<'a>(&self, rows: &'a [u8], size: usize, gap: u8) -> Cow<'a, [u8]> {
         if !self.has_gaps() {
-            return rows.to_vec();
+            return Cow::Borrowed(rows);
         }
         let mut memory = vec![gap; self.span() * size];
         for (row, range) in rows.chunks_exact(self.length * size).zip(self.ranges()) {
             memory[range.start * size..range.end * size].copy_from_slice(row);
         }
-        memory
+        Cow::Owned(memory)
     }
 
     /// The rows that lie in memory, one behind the other: what [`Rows::spread`] was given.
-    pub fn gather(&self, memory: Vec<u8>, size: usize) -> Vec<u8> {
+    pub fn gather<'a>(&self, memory: impl Into<Cow<'a, [u8]>>, size: usize) -> Cow<'a, [u8]> {
+        let memory = memory.into();
         if !self.has_gaps() {
             return memory;
         }
@@ -77,7 +79,7 @@ impl Rows {
         for range in self.ranges() {
             rows.extend(memory.get(range.start * size..range.end * size).unwrap_or_default());
         }
-        rows
+        Cow::Owned(rows)
     }
 }
 
@@ -91,8 +93,8 @@ mod tests {
         assert_eq!((rows.elements(), rows.span()), (6, 12));
         assert_eq!(rows.gaps().collect::<Vec<_>>(), [2..5, 7..10]);
         let memory = rows.spread(&[1, 2, 3, 4, 5, 6], 1, 9);
-        assert_eq!(memory, [1, 2, 9, 9, 9, 3, 4, 9, 9, 9, 5, 6]);
-        assert_eq!(rows.gather(memory, 1), [1, 2, 3, 4, 5, 6]);
+        assert_eq!(*memory, [1, 2, 9, 9, 9, 3, 4, 9, 9, 9, 5, 6]);
+        assert_eq!(*rows.gather(memory, 1), [1, 2, 3, 4, 5, 6]);
     }
 
     #[test]

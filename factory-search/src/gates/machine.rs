@@ -291,7 +291,7 @@ fn execute(
         let mut image = vec![BAND; if arg.scalar { 0 } else { shift }];
         match inputs.get(&factory_spec::ArgId(index as u32)) {
             Some(content) if arg.role.reads() => {
-                image.extend(spec.rows(arg, sizes).spread(content, arg.dtype.size(), BAND));
+                image.extend_from_slice(&spec.rows(arg, sizes).spread(content, arg.dtype.size(), BAND));
             }
             _ if arg.role.reads() => return Err(missing(&arg.name)),
             _ => image.resize(shift + spec.span(arg, sizes) * arg.dtype.size(), POISON),
@@ -348,7 +348,7 @@ fn execute(
         if image.iter().any(|byte| *byte != BAND) {
             return Err(Reason::GuardBand { sizes: describe(case), buffer: arg.name.clone() });
         }
-        written.push(spec.rows(arg, sizes).gather(content, arg.dtype.size()));
+        written.push(spec.rows(arg, sizes).gather(content, arg.dtype.size()).into_owned());
     }
     Ok(written)
 }

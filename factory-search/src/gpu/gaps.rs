@@ -24,8 +24,9 @@ pub(super) struct Gaps {
 impl Gaps {
     /// Those of an argument; `None` where it has none.
     pub(super) fn of(spec: &BoundSpec, arg: &Arg, sizes: &SizeValues) -> Option<Gaps> {
-        let (Rows { count, length, stride }, size) = (spec.rows(arg, sizes), arg.dtype.size());
-        spec.rows(arg, sizes).has_gaps().then(|| Gaps {
+        let (rows, size) = (spec.rows(arg, sizes), arg.dtype.size());
+        let Rows { count, length, stride } = rows;
+        rows.has_gaps().then(|| Gaps {
             first: length * size,
             width: (stride - length) * size,
             pitch: stride * size,
@@ -81,7 +82,7 @@ mod tests {
         assert_eq!((of(0, 3, 5), of(1, 1, 5), of(1, 3, 2)), (None, None, None));
         let gaps = of(1, 3, 5).expect("it has some");
         let rows = spec.rows(&spec.args[1], &sizes(3, 5).expect("sizes"));
-        let mut memory = rows.spread(&[7; 12], 2, BAND);
+        let mut memory = rows.spread(&[7; 12], 2, BAND).into_owned();
         assert_eq!(gaps.first_stray(&memory), None);
         memory[15] = 0;
         assert_eq!(gaps.first_stray(&memory), Some(15));

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use factory_spec::draw::Case;
 use factory_spec::oracle::{self, Inputs, Outputs};
 use factory_spec::tolerance::{self, Tolerances};
-use factory_spec::{ArgId, BoundSpec, SizeValues, compare};
+use factory_spec::{Arg, ArgId, BoundSpec, SizeValues, compare};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -255,15 +255,9 @@ fn right(spec: &BoundSpec, case: &PreparedCase, outputs: &[ByteBuf], telling: Te
 
 /// The rows of each output one behind the other, from its memory.
 fn rows<'a>(spec: &BoundSpec, case: &PreparedCase, outputs: &'a [ByteBuf]) -> Vec<Cow<'a, [u8]>> {
-    let gathered = spec.outputs().zip(outputs).map(|((_, arg), memory)| {
-        let rows = spec.rows(arg, &case.case.sizes);
-        if rows.has_gaps() {
-            Cow::Owned(rows.gather(memory.to_vec(), arg.dtype.size()))
-        } else {
-            Cow::Borrowed(memory.as_slice())
-        }
-    });
-    gathered.collect()
+    let rows = |arg: &Arg| spec.rows(arg, &case.case.sizes);
+    let outputs = spec.outputs().zip(outputs);
+    outputs.map(|((_, arg), memory)| rows(arg).gather(memory.as_slice(), arg.dtype.size())).collect()
 }
 
 /// Compares the outputs of two runs on the same inputs, where the spec lets them differ: as far as each may be from what

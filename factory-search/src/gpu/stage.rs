@@ -297,12 +297,7 @@ impl Input {
 
 /// What a tensor's memory holds: its rows, and between them what bands hold.
 fn in_memory<'a>(spec: &BoundSpec, case: &PreparedCase, arg: &Arg, content: &'a [u8]) -> Cow<'a, [u8]> {
-    let rows = spec.rows(arg, &case.case.sizes);
-    if rows.has_gaps() {
-        Cow::Owned(rows.spread(content, arg.dtype.size(), BAND))
-    } else {
-        Cow::Borrowed(content)
-    }
+    spec.rows(arg, &case.case.sizes).spread(content, arg.dtype.size(), BAND)
 }
 
 fn missing(name: &str) -> Reason {

@@ -247,9 +247,11 @@ impl<'a> One<'a, '_> {
         let mut timed = 0;
         // The best so far, and how many had been timed then.
         let (mut best, mut since) = (f64::INFINITY, 0);
-        // The first are timed whatever the time: nothing else would stand for these sizes.
-        let mut begun = false;
-        while timed < most && (!std::mem::replace(&mut begun, true) || !self.run.is_past(until)) {
+        for turn in 0.. {
+            // The first are timed whatever the time: nothing else would stand for these sizes.
+            if timed >= most || (turn > 0 && self.run.is_past(until)) {
+                break;
+            }
             let batch: Vec<usize> = self.strategy.next(at_once.min(most - timed));
             if batch.is_empty() {
                 let first = self.pool.len();

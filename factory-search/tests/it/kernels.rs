@@ -112,16 +112,21 @@ pub(crate) fn scale(ptx: String) -> Candidate {
             ParamPlan::Size { value: SizeExpr::size("n"), bytes: 4 },
         ],
     };
+    candidate("scale", ptx, launch)
+}
+
+/// A candidate of hand-made PTX with one launch, for all sizes and tensors that begin at 4 bytes.
+pub(crate) fn candidate(name: &str, ptx: String, launch: LaunchPlan) -> Candidate {
     Candidate {
         image: None,
-        id: "scale".to_owned(),
+        id: name.to_owned(),
         proposer: "test",
         origin: Default::default(),
         tunables: Tunables::new(),
         arch: Arch::Sm90,
         ptx,
         variant: Variant {
-            name: "scale".to_owned(),
+            name: name.to_owned(),
             when: SizeExpr::constant(1),
             alignment: 4,
             scratch: Vec::new(),

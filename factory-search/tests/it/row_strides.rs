@@ -5,10 +5,10 @@ use factory_search::gates::machine::MachineGate;
 use factory_search::gates::{self, Subject};
 use factory_search::generator::Space;
 use factory_search::model::{PROFILED, compulsory_bytes, profile};
-use factory_search::{Candidate, Gate, Reason, Rejection, Tunables, Verdict};
-use factory_spec::{Arch, BoundSpec, LaunchPlan, ParamPlan, SizeExpr, Variant};
+use factory_search::{Candidate, Gate, Reason, Rejection, Verdict};
+use factory_spec::{Arch, BoundSpec, LaunchPlan, ParamPlan, SizeExpr};
 
-use crate::kernels::bind;
+use crate::kernels::{bind, candidate};
 
 /// `y = x * a + 1` over rows with strides.
 pub(crate) const ROWS: &str = r#"
@@ -116,22 +116,7 @@ pub(crate) fn rows(extra: &str) -> Candidate {
             ParamPlan::Size { value: count, bytes: 4 },
         ],
     };
-    Candidate {
-        image: None,
-        id: "rows".to_owned(),
-        proposer: "test",
-        origin: Default::default(),
-        tunables: Tunables::new(),
-        arch: Arch::Sm90,
-        ptx: PTX.replace("{EXTRA}", extra),
-        variant: Variant {
-            name: "rows".to_owned(),
-            when: SizeExpr::constant(1),
-            alignment: 4,
-            scratch: Vec::new(),
-            launches: vec![launch],
-        },
-    }
+    candidate("rows", PTX.replace("{EXTRA}", extra), launch)
 }
 
 /// Writes into the gap behind each row of the output, where there is one.
