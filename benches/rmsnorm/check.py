@@ -48,7 +48,8 @@ def check_plan(folder, arch):
         for n in LENGTHS:
             if m * n > MOST_ELEMENTS:
                 continue
-            values = {"m": m, "n": n}
+            # Rows without gaps, where there are strides.
+            values = {"m": m, "n": n, "xs": n, "ys": n}
             # Every condition has a value everywhere; everything else where its variant is the one that is launched.
             for variant in kernel.target["variants"]:
                 assert sizes.evaluate(variant["when"], values) in (0, 1)

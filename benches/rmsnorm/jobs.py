@@ -23,8 +23,8 @@ OUTPUTS = {"forward": ["y"], "residual": ["y", "residual_out"], "backward": ["dx
 SPECS = {"forward": "rms_norm", "residual": "rms_norm_residual", "backward": "rms_norm_backward"}
 PROVIDERS = {
     "forward": ["sealed", "quack", "quack_tuned", "liger", "torch_compile", "copy"],
-    "residual": ["sealed", "quack", "liger", "torch_compile", "copy"],
-    "backward": ["sealed", "quack", "torch_compile", "copy"],
+    "residual": ["sealed", "quack", "quack_tuned", "liger", "torch_compile", "copy"],
+    "backward": ["sealed", "quack", "quack_tuned", "torch_compile", "copy"],
 }
 EPS = 1e-6
 # ‖out − ref‖ / ‖ref‖ beyond which an output counts as wrong: Liger rounds twice, everyone once at least.

@@ -74,7 +74,8 @@ class Gpu:
         """What nvidia-smi says of the card now."""
         fields = "driver_version,clocks.sm,clocks.mem,temperature.gpu,power.draw,clocks_throttle_reasons.active"
         try:
-            command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader", "--id=0"]
+            # This process may see one card of several, under another number.
+            command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader", f"--id=GPU-{self.properties.uuid}"]
             return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"unknown: {error}"

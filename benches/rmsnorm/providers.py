@@ -54,15 +54,27 @@ def _quack(torch, job):
 
 
 def _quack_tuned(torch, job):
-    from quack.rmsnorm import rmsnorm_fwd_tuned
+    from quack.rmsnorm import get_sm_count, rmsnorm_bwd_tuned, rmsnorm_fwd_tuned
 
     # The first call tunes for this shape, later ones find the winner in the tuner's cache.
-    def run(inputs):
-        y = torch.empty_like(inputs["x"])
-        rmsnorm_fwd_tuned(inputs["x"], inputs["w"], y, eps=EPS)
-        return {"y": y}
+    def forward(inputs):
+        outputs = {"y": torch.empty_like(inputs["x"])}
+        extra = {}
+        if job.kind == "residual":
+            outputs["residual_out"] = torch.empty_like(inputs["residual"])
+            extra = {"residual": inputs["residual"], "residual_out": outputs["residual_out"]}
+        rmsnorm_fwd_tuned(inputs["x"], inputs["w"], outputs["y"], eps=EPS, **extra)
+        return outputs
 
-    return run
+    # As `rmsnorm_bwd` does it: a part of dw for each block, added up by PyTorch.
+    def backward(inputs):
+        x, w = inputs["x"], inputs["w"]
+        dx = torch.empty_like(x)
+        parts = torch.empty((get_sm_count(job.n, x.device), job.n), device=x.device, dtype=torch.float32)
+        rmsnorm_bwd_tuned(x, w, inputs["dy"], inputs["rstd"], dx, parts, has_dw_partial=True)
+        return {"dx": dx, "dw": parts.sum(dim=0).to(w.dtype)}
+
+    return backward if job.kind == "backward" else forward
 
 
 def _liger(torch, job):
@@ -134,6 +146,6 @@ def refusal(name, job):
     """Why a provider is not tried at all, if it is not."""
     if name == "quack_tuned" and job.part == "models":
         return "not tried: a search for each of 35 shapes takes too long"
-    if name == "quack_tuned" and job.n >= 32768:
+    if name == "quack_tuned" and job.kind != "backward" and job.n >= 32768:
         return "not tried: its search was seen to fail from N = 32768 on"
     return None

@@ -144,7 +144,7 @@ __device__ __forceinline__ void write_row(T* dx, [[maybe_unused]] float* dresidu
 }
 
 // As many blocks as a multiprocessor is to have fit, or registers are spilt.
-extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS / 128)
+extern "C" __global__ void __launch_bounds__(THREADS, (BLOCKS + 32) / 128)
 rms_norm_backward_rows(const X* __restrict__ x, const W* __restrict__ w, const T* __restrict__ dy,
                        const float* __restrict__ rstd,
 #if RESIDUAL

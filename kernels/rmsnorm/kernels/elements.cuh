@@ -83,24 +83,86 @@ struct ALIGNED(E) Vector<E, true> {
 };
 #endif
 
-// Elements that nobody reads again soon.
-template <class E>
-__device__ __forceinline__ Vector<E> read_once(const E* from) {
-#if CACHE_streaming
+// How a line is used: as any other; once, so that the first level keeps nothing of it; once, and the second level shall give it
+// up before others.
+enum class Use { Any, Once, First };
+
+// What makes the second level give lines up first (PTX ISA, `createpolicy`).
+__device__ __forceinline__ unsigned long long goes_first() {
+    unsigned long long policy;
+    asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+    return policy;
+}
+
+// Loads that happen where they stand, and as often.
+template <Use USE>
+__device__ __forceinline__ uint4 load16(const void* from) {
+    uint4 v;
+    if constexpr (USE == Use::Any) {
+        asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
+    } else if constexpr (USE == Use::Once) {
+        asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+                     : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                     : "l"(from));
+    } else {
+        asm volatile("ld.global.L1::no_allocate.L2::cache_hint.v4.u32 {%0, %1, %2, %3}, [%4], %5;"
+                     : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                     : "l"(from), "l"(goes_first()));
+    }
+    return v;
+}
+
+template <Use USE>
+__device__ __forceinline__ uint2 load8(const void* from) {
+    uint2 v;
+    if constexpr (USE == Use::Any) {
+        asm volatile("ld.global.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from));
+    } else if constexpr (USE == Use::Once) {
+        asm volatile("ld.global.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from));
+    } else {
+        asm volatile("ld.global.L1::no_allocate.L2::cache_hint.v2.u32 {%0, %1}, [%2], %3;"
+                     : "=r"(v.x), "=r"(v.y)
+                     : "l"(from), "l"(goes_first()));
+    }
+    return v;
+}
+
+// Vectors of less than 8 bytes are read as any others.
+template <Use USE, class E>
+__device__ __forceinline__ Vector<E> load(const E* from) {
     if constexpr (VEC * sizeof(E) % 16 == 0) {
         Vector<E> vector;
 #pragma unroll
         for (unsigned i = 0; i < VEC * sizeof(E) / 16; ++i) {
-            unsigned a, b, c, d;
-            asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-                         : "=r"(a), "=r"(b), "=r"(c), "=r"(d)
-                         : "l"(reinterpret_cast<const char*>(from) + 16 * i));
-            reinterpret_cast<uint4*>(&vector)[i] = make_uint4(a, b, c, d);
+            reinterpret_cast<uint4*>(&vector)[i] = load16<USE>(reinterpret_cast<const uint4*>(from) + i);
         }
         return vector;
+    } else if constexpr (VEC * sizeof(E) == 8) {
+        Vector<E> vector;
+        reinterpret_cast<uint2&>(vector) = load8<USE>(from);
+        return vector;
+    } else {
+        return *reinterpret_cast<const Vector<E>*>(from);
     }
-#endif
+}
+
+// Elements that nobody reads again soon. Where CACHE is `first` or `through`, their lines make room for those that are written:
+// the longer these stay, the more is written at once.
+template <class E>
+__device__ __forceinline__ Vector<E> read_once(const E* from) {
+#if CACHE_streaming
+    return load<Use::Once>(from);
+#elif CACHE_first || CACHE_through
+    return load<Use::First>(from);
+#else
     return *reinterpret_cast<const Vector<E>*>(from);
+#endif
+}
+
+// Elements that the same thread reads again: no compiler keeps what it has of them.
+template <class E>
+__device__ __forceinline__ Vector<E> read_again_later(const E* from) {
+    return load<Use::Any>(from);
 }
 
 // Elements that every row needs.
@@ -113,6 +175,15 @@ template <class E>
 __device__ __forceinline__ void write(E* to, const float* values) {
     Vector<E> vector;
     vector.set(values);
+#if CACHE_through
+    if constexpr (VEC * sizeof(E) % 16 == 0) {
+#pragma unroll
+        for (unsigned i = 0; i < VEC * sizeof(E) / 16; ++i) {
+            __stcs(reinterpret_cast<uint4*>(to) + i, reinterpret_cast<const uint4*>(&vector)[i]);
+        }
+        return;
+    }
+#endif
     *reinterpret_cast<Vector<E>*>(to) = vector;
 }
 

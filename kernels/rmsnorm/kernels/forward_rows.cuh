@@ -1,4 +1,5 @@
-// RMSNorm of rows that are kept in registers from the reading to the writing, so that x is read once.
+// RMSNorm of rows that are kept in registers from the reading to the writing, so that x is read from memory once. Where REREAD is
+// 1, each thread reads its elements a second time to write, from a cache: that takes fewer registers, and rows can be longer.
 //
 // Macros: T, W, R are the dtypes of x, the weight and the residual; WEIGHT, BIAS, RESIDUAL and RSTD say what there is.
 // STRIDED: rows of x lie x_stride elements apart, and those of y y_stride (without a residual); else all tensors are dense.
@@ -9,6 +10,51 @@
 #include "sums.cuh"
 
 #define STEP (LANES * VEC * CLUSTER)
+// Vectors that a thread has of a row at once.
+#if REREAD
+#define GROUP (CHUNKS < 8 ? CHUNKS : 8)
+#else
+#define GROUP CHUNKS
+#endif
+
+// Elements of a row before they are normalised.
+#if RESIDUAL
+// The sum of both in f32: what is stored of it is rounded, what is normalised is not.
+struct Elements {
+    float sum[VEC];
+
+    __device__ __forceinline__ float at(int i) const { return sum[i]; }
+};
+#else
+using Elements = Vector<T>;
+#endif
+
+// Where a row's elements come from.
+struct Inputs {
+    const T* x;
+#if RESIDUAL
+    const R* residual;
+#endif
+
+    // Those of one vector; zeros where there is none.
+    template <bool AGAIN>
+    __device__ __forceinline__ Elements read(size_t at, bool here) const {
+        Elements elements = {};
+        if (here) {
+#if RESIDUAL
+            const Vector<T> one = AGAIN ? read_again_later(x + at) : read_once(x + at);
+            const Vector<R> other = AGAIN ? read_again_later(residual + at) : read_once(residual + at);
+#pragma unroll
+            for (int j = 0; j < VEC; ++j) {
+                elements.sum[j] = one.at(j) + other.at(j);
+            }
+#else
+            elements = AGAIN ? read_again_later(x + at) : read_once(x + at);
+#endif
+        }
+        return elements;
+    }
+};
 
 extern "C" __global__ void __launch_bounds__(LANES * ROWS)
 rms_norm_rows(const T* __restrict__ x,
@@ -51,12 +97,10 @@ rms_norm_rows(const T* __restrict__ x,
     const size_t base = static_cast<size_t>(row) * n, below = static_cast<size_t>(ROWS) * n;
     const size_t base_out = base, below_out = below;
 #endif
-    // Rows and columns beyond the last read nothing and count as zeros.
 #if RESIDUAL
-    // The sum of both in f32: what is stored of it is rounded, what is normalised is not.
-    float kept[DEEP][CHUNKS][VEC];
+    const Inputs inputs = {x, residual};
 #else
-    Vector<T> kept[DEEP][CHUNKS];
+    const Inputs inputs = {x};
 #endif
 #if WEIGHT && EARLY
     Vector<W> weight[CHUNKS];
@@ -66,49 +110,39 @@ rms_norm_rows(const T* __restrict__ x,
         weight[i] = column < n ? read_kept(w + column) : Vector<W>{};
     }
 #endif
+    // Rows and columns beyond the last read nothing and count as zeros.
+    Elements kept[DEEP][GROUP];
+    float sum[DEEP] = {};
+#pragma unroll 1
+    for (int group = 0; group < CHUNKS; group += GROUP) {
 #pragma unroll
-    for (int k = 0; k < DEEP; ++k) {
+        for (int k = 0; k < DEEP; ++k) {
 #pragma unroll
-        for (int i = 0; i < CHUNKS; ++i) {
-            const unsigned column = first + i * STEP;
-            const bool here = row + k * ROWS < m && column < n;
-            const size_t at = base + k * below + column;
-#if RESIDUAL
-            const Vector<T> one = here ? read_once(x + at) : Vector<T>{};
-            const Vector<R> other = here ? read_once(residual + at) : Vector<R>{};
-#pragma unroll
-            for (int j = 0; j < VEC; ++j) {
-                kept[k][i][j] = one.at(j) + other.at(j);
-            }
-#else
-            kept[k][i] = here ? read_once(x + at) : Vector<T>{};
-#endif
-        }
-    }
-    float sum[DEEP];
-#pragma unroll
-    for (int k = 0; k < DEEP; ++k) {
-        float part[CHUNKS];
-#pragma unroll
-        for (int i = 0; i < CHUNKS; ++i) {
-#if RESIDUAL
-            const unsigned column = first + i * STEP;
-            if (row + k * ROWS < m && column < n) {
-                write(residual_out + base + k * below + column, kept[k][i]);
-            }
-#endif
-            part[i] = 0.0f;
-#pragma unroll
-            for (int j = 0; j < VEC; ++j) {
-#if RESIDUAL
-                const float value = kept[k][i][j];
-#else
-                const float value = kept[k][i].at(j);
-#endif
-                part[i] = fmaf(value, value, part[i]);
+            for (int i = 0; i < GROUP; ++i) {
+                const unsigned column = first + (group + i) * STEP;
+                kept[k][i] = inputs.read<REREAD>(base + k * below + column, row + k * ROWS < m && column < n);
             }
         }
-        sum[k] = tree<CHUNKS>([&](int i) { return part[i]; });
+#pragma unroll
+        for (int k = 0; k < DEEP; ++k) {
+            float part[GROUP];
+#pragma unroll
+            for (int i = 0; i < GROUP; ++i) {
+#if RESIDUAL
+                const unsigned column = first + (group + i) * STEP;
+                if (row + k * ROWS < m && column < n) {
+                    write(residual_out + base + k * below + column, kept[k][i].sum);
+                }
+#endif
+                part[i] = 0.0f;
+#pragma unroll
+                for (int j = 0; j < VEC; ++j) {
+                    part[i] = fmaf(kept[k][i].at(j), kept[k][i].at(j), part[i]);
+                }
+            }
+            const float all = tree<GROUP>([&](int i) { return part[i]; });
+            sum[k] = REREAD ? sum[k] + all : all;
+        }
     }
 #if CLUSTER > 1
     cluster_wait();
@@ -124,38 +158,47 @@ rms_norm_rows(const T* __restrict__ x,
         }
 #endif
     }
+#pragma unroll 1
+    for (int group = 0; group < CHUNKS; group += GROUP) {
+#if REREAD
 #pragma unroll
-    for (int i = 0; i < CHUNKS; ++i) {
-        const unsigned column = first + i * STEP;
-        if (column < n) {
+        for (int k = 0; k < DEEP; ++k) {
+#pragma unroll
+            for (int i = 0; i < GROUP; ++i) {
+                const unsigned column = first + (group + i) * STEP;
+                kept[k][i] = inputs.read<false>(base + k * below + column, row + k * ROWS < m && column < n);
+            }
+        }
+#endif
+#pragma unroll
+        for (int i = 0; i < GROUP; ++i) {
+            const unsigned column = first + (group + i) * STEP;
+            if (column < n) {
 #if WEIGHT && !EARLY
-            const Vector<W> weights = read_kept(w + column);
+                const Vector<W> weights = read_kept(w + column);
 #elif WEIGHT
-            const Vector<W> weights = weight[i];
+                const Vector<W> weights = weight[i];
 #endif
 #if BIAS
-            const Vector<W> more = read_kept(b + column);
+                const Vector<W> more = read_kept(b + column);
 #endif
 #pragma unroll
-            for (int k = 0; k < DEEP; ++k) {
-                if (row + k * ROWS >= m) {
-                    break;
-                }
-                float out[VEC];
+                for (int k = 0; k < DEEP; ++k) {
+                    if (row + k * ROWS >= m) {
+                        break;
+                    }
+                    float out[VEC];
 #pragma unroll
-                for (int j = 0; j < VEC; ++j) {
-#if RESIDUAL
-                    out[j] = kept[k][i][j] * scale[k];
-#else
-                    out[j] = kept[k][i].at(j) * scale[k];
-#endif
+                    for (int j = 0; j < VEC; ++j) {
+                        out[j] = kept[k][i].at(j) * scale[k];
 #if BIAS
-                    out[j] = fmaf(out[j], weights.at(j) + offset, more.at(j));
+                        out[j] = fmaf(out[j], weights.at(j) + offset, more.at(j));
 #elif WEIGHT
-                    out[j] *= weights.at(j) + offset;
+                        out[j] *= weights.at(j) + offset;
 #endif
+                    }
+                    write(y + base_out + k * below_out + column, out);
                 }
-                write(y + base_out + k * below_out + column, out);
             }
         }
     }

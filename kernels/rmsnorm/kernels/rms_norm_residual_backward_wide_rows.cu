@@ -15,13 +15,17 @@ constraints = [
     "LANES * ROWS <= 1024 and LANES * ROWS % 32 == 0",
     "CLUSTER == 1 or LANES >= 128 and ROWS == 1 and LANES * VEC * CHUNKS >= 2048",
     # Threads of a multiprocessor: all blocks stay at once.
-    "LANES * ROWS * (BLOCKS / 128) >= 256 and LANES * ROWS * (BLOCKS / 128) <= 2048",
+    "LANES * ROWS * ((BLOCKS + 32) / 128) >= 256 and LANES * ROWS * ((BLOCKS + 32) / 128) <= 2048",
+    # A cluster stays within a group of multiprocessors, whose sizes differ from card to card (an H200 of 132 was seen to have no
+    # room for 32 clusters of 4, nor for 8 of 16). What does not fit at once comes after all others, and takes as long again.
+    "CLUSTER <= 2 or BLOCKS % 132 * (BLOCKS % 148) > 0",
+    "CLUSTER > 1 or BLOCKS % 120 * (BLOCKS % 112) > 0",
     # Sums of rows are on their way where threads meet.
     "LATE == 0 or AHEAD > 2 and LANES * CLUSTER > 32",
     # Registers: the sums, the weights, the elements of rows, and those of the next ones.
-    "CHUNKS * VEC * (4 * (1 + RESIDENT) + (1 - LATE) * DEEP * (2 * X_BYTES + T_BYTES) * (1 + (AHEAD == 1))) / 4 + 16 <= min(200, 65536 / (LANES * ROWS * (BLOCKS / 128)))",
+    "CHUNKS * VEC * (4 * (1 + RESIDENT) + (1 - LATE) * DEEP * (2 * X_BYTES + T_BYTES) * (1 + (AHEAD == 1))) / 4 + 16 <= min(200, 65536 / (LANES * ROWS * ((BLOCKS + 32) / 128)))",
     # Shared memory.
-    "max(2 * (ROWS > 1) * ROWS * LANES * VEC * CHUNKS, (AHEAD > 1) * AHEAD * LANES * ROWS * DEEP * (CHUNKS * VEC * (2 * X_BYTES + T_BYTES) + 4)) <= 216 * 1024 / (BLOCKS / 128)",
+    "max(2 * (ROWS > 1) * ROWS * LANES * VEC * CHUNKS, (AHEAD > 1) * AHEAD * LANES * ROWS * DEEP * (CHUNKS * VEC * (2 * X_BYTES + T_BYTES) + 4)) <= 216 * 1024 / ((BLOCKS + 32) / 128)",
 ]
 
 [tunables]
@@ -33,9 +37,8 @@ CLUSTER = { powers = [1, 16] }
 DEEP = { powers = [1, 4] }
 AHEAD = [1, 2, 3, 4]
 LATE = false
-# Multiples of 132 multiprocessors, of 148, and of the 128 that clusters of 8 and 16 can have: these stay within groups of 16 or 18
-# multiprocessors. What does not fit at once comes after the others, and they wait for it.
-BLOCKS = [264, 256, 528, 132, 128, 396, 384, 296, 148]
+# Multiples of 132 multiprocessors, of 148, and of what clusters can have: 128, 120 or 112.
+BLOCKS = [264, 256, 528, 132, 128, 120, 112, 396, 240, 224, 296, 148]
 RESIDENT = true
 SUM_ROWS = [32, 64]
 
