@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use factory_spec::{BoundSpec, SizeExpr, SizeId, SizeKind, SizeValues, Variant};
 
-use crate::candidate::Candidate;
 use crate::launch;
 use crate::model::with_size;
 
@@ -23,11 +22,20 @@ pub(crate) fn regions(
     found
 }
 
-/// The sizes that candidates have conditions on.
-pub(crate) fn asked(spec: &BoundSpec, candidates: &[&Candidate]) -> BTreeSet<SizeId> {
-    let names: BTreeSet<String> =
-        candidates.iter().flat_map(|candidate| candidate.variant.when.names()).collect();
-    names.iter().filter_map(|name| spec.size_id(name)).collect()
+/// The sizes by which conditions tell entries of `over` apart: one of them holds for an entry, and no more with another entry's
+/// value of the size. A grid that ends at 2^28 rows says nothing about who fits.
+pub(crate) fn asked(spec: &BoundSpec, over: &[SizeValues], conditions: &[&SizeExpr]) -> BTreeSet<SizeId> {
+    let names: BTreeSet<String> = conditions.iter().flat_map(|when| when.names()).collect();
+    let tells = |id: &SizeId| {
+        let values: BTreeSet<u64> = over.iter().map(|sizes| sizes[*id]).collect();
+        conditions.iter().any(|when| {
+            over.iter().filter(|sizes| launch::holds(spec, sizes, when)).any(|sizes| {
+                let others = values.iter().filter_map(|&value| with_size(spec, sizes, *id, value));
+                others.into_iter().any(|other| !launch::holds(spec, &other, when))
+            })
+        })
+    };
+    names.iter().filter_map(|name| spec.size_id(name)).filter(tells).collect()
 }
 
 /// A part of the domain.
@@ -254,5 +262,25 @@ arch = ["sm_90"]
         // Where winners ask for the number of rows alone, that decides.
         assert_eq!(serving(&[m], 32768, 32768), Some(0));
         assert_eq!(serving(&[m], 8192, 4096), Some(1));
+    }
+
+    #[test]
+    fn what_a_grid_can_have_is_nothing_that_winners_ask_for() {
+        let spec = factory_spec::Spec::parse(std::path::Path::new("test.toml"), SPEC).expect("a spec");
+        let spec = spec.bind(&BTreeMap::new()).expect("no types to bind");
+        let [m, n] = ["m", "n"].map(|name| spec.size_id(name).expect("a size"));
+        let over: Vec<SizeValues> =
+            [(32768, 4096), (8192, 32768)].map(|(m, n)| SizeValues(vec![m, n])).to_vec();
+        let condition = |text: &str| SizeExpr::parse(text).expect("a condition");
+        let asked_by = |texts: &[&str]| {
+            let conditions: Vec<SizeExpr> = texts.iter().map(|text| condition(text)).collect();
+            asked(&spec, &over, &conditions.iter().collect::<Vec<_>>())
+        };
+        assert_eq!(
+            asked_by(&["n == 4096 and m <= 268435455", "n % 8 == 0 and n <= 32768"]),
+            BTreeSet::from([n])
+        );
+        assert_eq!(asked_by(&["m <= 16384"]), BTreeSet::from([m]));
+        assert_eq!(asked_by(&["m <= 268435455", "n % 8 == 0", "m == 1"]), BTreeSet::new());
     }
 }

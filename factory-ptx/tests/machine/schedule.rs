@@ -74,3 +74,32 @@ fn a_deadlock_report_says_who_waits_for_what() {
         }
     }
 }
+
+/// Numbers by which the machine tells accesses apart come round many times here, with more host threads than any machine has
+/// cores, so that some are held up between reading a number and using it.
+#[test]
+fn many_host_threads_invent_no_race() {
+    let text = format!(
+        "{HEAD}.visible .entry kernel(.param .u64 y)\n{{\n.reg .pred %p<8>; .reg .b16 %h<4>; .reg .b32 %r<16>; .reg .b64 %rd<8>;\n\
+         ld.param.u64 %rd1, [y]; mov.u32 %r1, %tid.x; and.b32 %r1, %r1, 31; setp.ge.u32 %p1, %r1, 3; @%p1 bra done;\n\
+         mov.u32 %r2, %ctaid.x; mov.u32 %r3, %tid.x; shr.u32 %r3, %r3, 5; mad.lo.u32 %r2, %r2, 8, %r3;\n\
+         mad.lo.u32 %r2, %r2, 3, %r1; mul.wide.u32 %rd2, %r2, 2; add.s64 %rd3, %rd1, %rd2;\n\
+         cvt.u16.u32 %h1, %r2; st.global.u16 [%rd3], %h1; ld.global.u16 %h2, [%rd3]; add.u16 %h2, %h2, 1;\n\
+         st.global.u16 [%rd3], %h2;\ndone: ret;\n}}\n"
+    );
+    let module = factory_ptx::parse(&text).expect("the program is well formed");
+    let kernel = Kernel::new(&module, "kernel").expect("the machine runs it");
+    let blocks = 20_000;
+    for seed in 0..3 {
+        let mut y = vec![0u8; blocks * 8 * 3 * 2];
+        let mut memory = Memory::new();
+        let params = memory.inout("y", &mut y).to_le_bytes().to_vec();
+        let launch = Launch::new([blocks as u32, 1, 1], [256, 1, 1], params);
+        let options = Options { seed, threads: 64, ..Options::default() };
+        run(&kernel, &launch, &mut memory, &options).unwrap_or_else(|stop| panic!("seed {seed}: {stop}"));
+        drop(memory);
+        let right =
+            |(index, bytes): (usize, &[u8; 2])| u16::from_le_bytes(*bytes) == (index as u16).wrapping_add(1);
+        assert!(y.as_chunks::<2>().0.iter().enumerate().all(right), "seed {seed}");
+    }
+}

@@ -429,7 +429,20 @@ impl<'a> Session<'a> {
     /// What is in the first set now is right; `fingerprints` are the outputs'.
     fn compare(&mut self, fingerprints: &[u64]) -> Result<(), Trouble> {
         let Bench { truth, sets, .. } = &mut self.bench;
-        truth.check(self.gpu, self.spec, self.sizes, sets, fingerprints, self.judge)
+        let compared = truth.check(self.gpu, self.spec, self.sizes, sets, fingerprints, self.judge);
+        // Whole tensors are compared with another candidate's. Where what is between their rows differs, that is what is wrong.
+        if let Err(Trouble::Candidate(Reason::Mismatch { .. })) = &compared {
+            self.rows_alone()?;
+        }
+        compared
+    }
+
+    /// Nobody wrote between the rows of outputs.
+    fn rows_alone(&self) -> Result<(), Trouble> {
+        match self.bench.sets.torn(self.gpu, self.spec)? {
+            None => Ok(()),
+            Some(output) => Err(Reason::RowGap { sizes: self.label.to_owned(), output, byte: 0 }.into()),
+        }
     }
 
     /// Plain launches on every set, over one poison; what the outputs look like. Windows use graphs: both ways must give the
@@ -460,9 +473,7 @@ impl<'a> Session<'a> {
             self.bench.sets.mend(gpu)?;
             return Err(Reason::GuardBand { sizes: self.label.to_owned(), buffer }.into());
         }
-        if let Some(output) = self.bench.sets.torn(gpu, spec)? {
-            return Err(Reason::RowGap { sizes: self.label.to_owned(), output, byte: 0 }.into());
-        }
+        self.rows_alone()?;
         if runner.scratch_bands.strays(gpu)?.iter().any(|count| *count != 0) {
             let buffer = "a scratch buffer".to_owned();
             return Err(Reason::GuardBand { sizes: self.label.to_owned(), buffer }.into());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use factory_spec::{Arch, Plan, SizeValues, TargetPlan};
+use factory_spec::{Arch, Plan, SizeExpr, SizeValues, TargetPlan};
 
 use super::Run;
 use super::entry::{Entry, ranked, winner};
@@ -209,7 +209,8 @@ impl Run<'_> {
                     .map_err(|errors| Reason::NotPtx { line: 0, message: errors.to_string() })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let asked = asked(self.spec, &candidates);
+        let conditions: Vec<&SizeExpr> = candidates.iter().map(|one| &one.variant.when).collect();
+        let asked = asked(self.spec, self.over, &conditions);
         let mut regions = regions(self.spec, &served, &asked);
         // Where the fallback has won, it must not lose that.
         if !fallback_won {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use super::clock::Clock;
 use super::count::Sectors;
-use super::epoch::{CHUNK, Epochs};
+use super::epoch::{CHUNK, Epochs, MOST_THREADS};
 use super::residents::{Idleness, Residents};
 use super::state::{Block, BlockBarrier, Cluster, Fragment, State, Warp};
 use super::sync::Syncs;
@@ -236,7 +236,7 @@ fn share_out(context: &Context<'_>) -> Result<Report, Stop> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let threads = threads.min(usize::try_from(number).unwrap_or(usize::MAX)).clamp(1, 256);
+    let threads = threads.min(usize::try_from(number).unwrap_or(usize::MAX)).clamp(1, MOST_THREADS);
     let next = AtomicU64::new(0);
     let stop_at = AtomicU64::new(u64::MAX);
     let spent = AtomicU64::new(0);
@@ -377,6 +377,7 @@ impl<'r> Worker<'r> {
     fn new(context: &'r Context<'r>) -> Worker<'r> {
         Worker {
             context,
+            epochs: context.epochs.reader(),
             cluster: Cluster::default(),
             counters: Counters::default(),
             counts: vec![Count::default(); context.kernel.whole.code.insts.len()],

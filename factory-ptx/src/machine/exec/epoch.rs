@@ -4,9 +4,13 @@
 //! as the number of an epoch: agent, time, bytes and strength, kept in a table. Epoch 0 is "ordered before everything",
 //! 1 is "not known". The table has two halves; when one is full the other one's epochs, by then thousands of releases
 //! old, are forgotten (their words become epoch 0), so that races may be missed and none is invented.
+//!
+//! A host thread that has read a number, or is about to write one down, may be held up for longer than it takes others to come
+//! round to it. So nobody uses a forgotten half before every other thread has come to a point where it holds no number, by
+//! which it also has seen that those it had for itself are of an older generation (as in quiescent-state reclamation).
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 
 use super::Region;
 use crate::machine::inst::mbarrier::Scope;
@@ -68,12 +72,76 @@ pub(super) struct Epoch {
     pub(super) strong: Option<Scope>,
 }
 
+/// Host threads of a launch, at most.
+pub(super) const MOST_THREADS: usize = 256;
+/// What a host thread that holds no number has seen.
+const AWAY: u32 = u32::MAX;
+
 /// Numbers of epochs, for all host threads.
 pub(crate) struct Epochs {
     entries: Vec<[AtomicU64; 2]>,
     next: Mutex<u16>,
     /// Grows whenever epochs are forgotten.
     pub(super) generation: AtomicU32,
+    /// For each host thread the generation in which it last held no number.
+    seen: Vec<AtomicU32>,
+    threads: AtomicU32,
+}
+
+/// One host thread's part in that.
+pub(crate) struct Reader<'e> {
+    epochs: &'e Epochs,
+    place: usize,
+    seen: u32,
+}
+
+impl Reader<'_> {
+    /// This thread holds no number now.
+    #[inline(always)]
+    pub(super) fn rest(&mut self) {
+        let generation = self.epochs.generation.load(SeqCst);
+        if generation != self.seen {
+            self.come(generation);
+        }
+    }
+
+    #[cold]
+    fn come(&mut self, mut generation: u32) {
+        // Whoever forgets counts first and looks here then; in the other order one of the two sees the other.
+        loop {
+            self.epochs.seen[self.place].store(generation, SeqCst);
+            let now = self.epochs.generation.load(SeqCst);
+            if now == generation {
+                break;
+            }
+            generation = now;
+        }
+        self.seen = generation;
+    }
+
+    fn away(&mut self) {
+        self.seen = AWAY;
+        self.epochs.seen[self.place].store(AWAY, SeqCst);
+    }
+
+    /// A number for an epoch, and the generation in which it was given. The thread must hold no number that it will use.
+    pub(super) fn add(&mut self, regions: &[Region], epoch: Epoch) -> (u16, u32) {
+        // Who waits for its turn here keeps nobody waiting.
+        self.away();
+        let epochs = self.epochs;
+        let mut next = epochs.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let id = epochs.take(&mut next, regions, epoch);
+        let generation = epochs.generation.load(SeqCst);
+        // While the lock is held, the generation stays.
+        self.come(generation);
+        (id, generation)
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        self.away();
+    }
 }
 
 impl Epochs {
@@ -82,6 +150,23 @@ impl Epochs {
             entries: (0..2 * usize::from(HALF)).map(|_| Default::default()).collect(),
             next: Mutex::new(FIRST),
             generation: AtomicU32::new(0),
+            seen: (0..MOST_THREADS).map(|_| AtomicU32::new(AWAY)).collect(),
+            threads: AtomicU32::new(0),
+        }
+    }
+
+    /// Takes a host thread in, one of at most [`MOST_THREADS`].
+    pub(super) fn reader(&self) -> Reader<'_> {
+        let place = self.threads.fetch_add(1, SeqCst) as usize % MOST_THREADS;
+        Reader { epochs: self, place, seen: AWAY }
+    }
+
+    /// Returns when every thread has held no number since the generation began, or is away.
+    fn all_rest(&self, generation: u32) {
+        for seen in &self.seen[..MOST_THREADS.min(self.threads.load(SeqCst) as usize)] {
+            while !matches!(seen.load(SeqCst), found if found == generation || found == AWAY) {
+                std::thread::yield_now();
+            }
         }
     }
 
@@ -103,15 +188,14 @@ impl Epochs {
         }
     }
 
-    /// A number for an epoch.
-    pub(super) fn add(&self, regions: &[Region], epoch: Epoch) -> u16 {
-        let mut next = self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    fn take(&self, next: &mut u16, regions: &[Region], epoch: Epoch) -> u16 {
         if *next == HALF || *next == 2 * HALF {
             let (first, end) = if *next == HALF { (HALF, 2 * HALF) } else { (FIRST, HALF) };
-            // What is about to be used again must not be found in memory any more.
+            // What is about to be used again must not be found in memory any more, nor with another thread.
             forget(regions, first..end);
             *next = first;
-            self.generation.fetch_add(1, Relaxed);
+            let generation = self.generation.fetch_add(1, SeqCst) + 1;
+            self.all_rest(generation);
         }
         let id = *next;
         *next += 1;

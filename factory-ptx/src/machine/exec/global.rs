@@ -53,9 +53,12 @@ impl Worker<'_> {
             return *id;
         }
         let (position, time) = (self.cluster.position as u32, self.cluster.time);
-        let id = context.epochs.add(&context.regions, Epoch { position, agent, time, bytes, strong });
+        let epoch = Epoch { position, agent, time, bytes, strong };
+        let (id, generation) = self.epochs.add(&context.regions, epoch);
         let own = &mut self.cluster.own[index];
-        own.generation = context.epochs.generation.load(Relaxed);
+        if own.generation != generation {
+            *own = Own { generation, ..Own::default() };
+        }
         if plain {
             own.whole = id;
         } else {
@@ -224,16 +227,7 @@ impl Worker<'_> {
             }
             // Bytes of the word that others wrote, and that nothing orders: nobody owns it any more.
             let shared = bytes != 0xf && !self.harmless(written, 0xf, &who);
-            let mut mask = bytes;
-            if bytes != 0xf && written > UNKNOWN {
-                let epoch = self.context.epochs.get(written);
-                if epoch.agent == agent
-                    && epoch.position == self.cluster.position as u32
-                    && epoch.strong == touch.strong
-                {
-                    mask |= epoch.bytes;
-                }
-            }
+            let mask = bytes | self.same_epoch(written, agent, touch.strong);
             let own = self.own_epoch(agent, mask, touch.strong);
             self.name(run, at, own);
             let new = Word::new(init, if shared { UNKNOWN } else { own }, 0);
@@ -244,10 +238,13 @@ impl Worker<'_> {
                 let _ = place.fetch_update(Relaxed, Relaxed, keep);
             }
         } else {
-            let own = self.own_epoch(agent, 0xf, touch.strong);
+            let read = word.read();
             let who = Toucher { agent, clock: &warp.clock, strong: None };
             // An earlier reader that is not ordered before this one stays: it says more.
-            if word.read() != own && self.harmless(word.read(), 0xf, &who) {
+            let replaces = self.harmless(read, 0xf, &who);
+            let mask = bytes | self.same_epoch(read, agent, touch.strong);
+            let own = self.own_epoch(agent, mask, touch.strong);
+            if read != own && replaces {
                 self.name(run, at, own);
                 let _ = place.fetch_update(Relaxed, Relaxed, |old| {
                     Some(Word::new(old & INIT, Word(old).write(), own).0)
@@ -255,6 +252,17 @@ impl Worker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The bytes of an epoch of this agent's own since the last synchronisation: with other bytes of the word they make one. Of
+    /// one before it nothing is kept, since what has seen that one need not have seen the new one.
+    fn same_epoch(&self, id: u16, agent: u16, strong: Option<Scope>) -> u8 {
+        if id <= UNKNOWN {
+            return 0;
+        }
+        let Epoch { position, agent: whose, time, bytes, strong: how } = self.context.epochs.get(id);
+        let here = (self.cluster.position as u32, agent, self.cluster.time, strong);
+        if (position, whose, time, how) == here { bytes } else { 0 }
     }
 
     fn name(&self, run: &Run, at: usize, id: u16) {
@@ -391,13 +399,12 @@ impl Worker<'_> {
             return;
         }
         let races = self.context.options.checks.races;
-        let whole = if races { self.own_epoch(agent, 0xf, strong) } else { 0 };
         let (mut at, end) = (span.start, span.start + span.len);
         while at < end {
             let next = (at / 4 * 4 + 4).min(end);
             let bytes = (((1u32 << (next - at)) - 1) << (at % 4)) as u8;
-            let own =
-                if bytes == 0xf || !write || !races { whole } else { self.own_epoch(agent, bytes, strong) };
+            // Asked for again and again: an older one does not outlast a new one.
+            let own = if races { self.own_epoch(agent, bytes, strong) } else { 0 };
             self.context.regions[region].names(at, 1, own);
             // SAFETY: `span` has found the bytes to lie inside the region.
             let place = unsafe { word_at(shadow.cast(), at) };

@@ -66,7 +66,7 @@ pub(crate) use driver::run;
 use self::count::Sectors;
 use std::sync::atomic::AtomicU8;
 
-use self::epoch::Epochs;
+use self::epoch::{Epochs, Reader};
 use self::spot::Spot;
 use self::state::Cluster;
 use self::sync::Syncs;
@@ -110,6 +110,7 @@ unsafe impl Sync for Context<'_> {}
 /// One host thread's state.
 pub(crate) struct Worker<'r> {
     context: &'r Context<'r>,
+    epochs: Reader<'r>,
     cluster: Cluster,
     counters: Counters,
     counts: Vec<Count>,

@@ -159,6 +159,7 @@ impl Worker<'_> {
                     self.settle().map_err(|at| self.late_fault(at))?;
                 }
                 self.cluster.turns += 1;
+                self.epochs.rest();
                 let ran = self.turn(block, warp)?;
                 self.cluster.blocks[block].warps[warp].ran |= ran;
                 progress |= ran;
