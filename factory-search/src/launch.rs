@@ -67,6 +67,18 @@ impl Dimensions {
     }
 }
 
+/// Threads of all launches of a variant together; the most there can be where a launch has no dimensions at these sizes.
+pub(crate) fn threads(spec: &BoundSpec, sizes: &SizeValues, variant: &Variant) -> u64 {
+    let of = |launch: &LaunchPlan| match dimensions(spec, sizes, launch, u32::MAX) {
+        Ok(found) => {
+            let block: u64 = launch.block.iter().map(|&x| u64::from(x)).product();
+            found.map_or(0, |found| found.blocks().saturating_mul(block))
+        }
+        Err(_) => u64::MAX,
+    };
+    variant.launches.iter().map(of).fold(0, u64::saturating_add)
+}
+
 /// Dimensions of a launch at these sizes; `None` when it is skipped because a dimension is 0.
 pub(crate) fn dimensions(
     spec: &BoundSpec,

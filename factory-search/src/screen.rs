@@ -38,16 +38,20 @@ pub(crate) struct Depth {
     /// How many cases are run, and how many elements they may have.
     pub(crate) cases: usize,
     pub(crate) elements: usize,
+    /// How many threads all its launches may have, where there is a choice.
+    pub(crate) threads: u64,
     /// Whether one is run where none is as small.
     pub(crate) always: bool,
     /// Elements of the largest tensor of a profile.
-    profiled: usize,
+    pub(crate) profiled: usize,
 }
 
-const ALONE: Depth = Depth { cases: 3, elements: 12_000, always: true, profiled: model::PROFILED };
+const ALONE: Depth =
+    Depth { cases: 3, elements: 12_000, threads: 1 << 20, always: true, profiled: model::PROFILED };
 /// Where the machine's part is what keeps a GPU waiting that runs all cases right after. At long rows the smallest case and a
 /// profile of the usual length took three quarters of what a core does for a candidate.
-const BESIDE_A_GPU: Depth = Depth { cases: 1, elements: 4_000, always: false, profiled: model::PROFILED / 4 };
+const BESIDE_A_GPU: Depth =
+    Depth { cases: 1, elements: 4_000, threads: 1 << 16, always: false, profiled: model::PROFILED / 4 };
 
 impl<'a> Screen<'a> {
     /// For the candidates of one search; of those for `measured` a GPU runs every case.
