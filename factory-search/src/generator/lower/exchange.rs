@@ -91,8 +91,8 @@ impl Lowering<'_> {
         Partial { node, op, input, kind, index_kind, values }
     }
 
-    /// Adds a vector's elements to a partial result.
-    pub(super) fn accumulate(&mut self, partial: &mut Partial, chunk: u32, in_loop: bool) {
+    /// What the elements of a chunk's vector come to; the neutral value where the chunk lies outside.
+    pub(super) fn term(&mut self, partial: &Partial, chunk: u32) -> Vec<Value> {
         let floats = self.floats;
         let mut terms: Vec<Vec<Value>> = Vec::new();
         for element in 0..self.config().vector {
@@ -115,13 +115,18 @@ impl Lowering<'_> {
             }
             terms = next;
         }
-        let combined = partial.combine(&mut self.e, &partial.values, &terms[0], floats);
-        let inside = self.inside[chunk as usize];
+        let term = terms.swap_remove(0);
+        let Some(inside) = self.inside[chunk as usize] else { return term };
+        let neutral = self.partial(partial.node).values;
+        let either = term.into_iter().zip(neutral);
+        either.map(|(value, none)| value::select(&mut self.e, inside, value, none)).collect()
+    }
+
+    /// Adds what the chunks come to, and that of others, to a partial result.
+    pub(super) fn accumulate(&mut self, partial: &mut Partial, sum: &[Value], in_loop: bool) {
+        let floats = self.floats;
+        let combined = partial.combine(&mut self.e, &partial.values, sum, floats);
         for (old, new) in partial.values.iter_mut().zip(combined) {
-            let new = match inside {
-                Some(inside) => value::select(&mut self.e, inside, new, *old),
-                None => new,
-            };
             if in_loop {
                 old.assign(&mut self.e, new);
             } else {

@@ -8,6 +8,7 @@ use super::exchange::Partial;
 use crate::generator::config::Keep;
 use crate::generator::kinds::Scope;
 use crate::generator::split::Along;
+use crate::generator::value::Value;
 
 impl Lowering<'_> {
     /// Everything for the row (or tile of a row) at the current position.
@@ -63,13 +64,29 @@ impl Lowering<'_> {
                 }
             }
         }
+        // A tree over the chunks too, of which no more is kept than a part for each of its levels.
+        let mut trees: Vec<Vec<(u32, Vec<Value>)>> = vec![Vec::new(); partials.len()];
         for chunk in 0..self.config().chunks {
-            for partial in partials.iter_mut() {
-                self.accumulate(partial, chunk, in_loop);
+            for (partial, tree) in partials.iter().zip(&mut trees) {
+                let mut sum = self.term(partial, chunk);
+                let mut level = 0;
+                while let Some((_, earlier)) = tree.pop_if(|(other, _)| *other == level) {
+                    sum = partial.combine(&mut self.e, &earlier, &sum, self.floats);
+                    level += 1;
+                }
+                tree.push((level, sum));
             }
             for &(arg, node) in outputs {
                 self.store_vector(arg, node, chunk);
             }
+        }
+        for (partial, tree) in partials.iter_mut().zip(trees) {
+            let mut parts = tree.into_iter().rev().map(|(_, part)| part);
+            let Some(mut sum) = parts.next() else { continue };
+            for earlier in parts {
+                sum = partial.combine(&mut self.e, &earlier, &sum, self.floats);
+            }
+            self.accumulate(partial, &sum, in_loop);
         }
     }
 
