@@ -279,14 +279,21 @@ impl Cases {
         served.sort_by_key(|&index| (self.all[index].elements, index));
         let small = served.partition_point(|&index| self.all[index].elements <= depth.elements);
         // A few elements can be the work of a great many threads, and it is these that take time.
-        let threads = |index: &usize| launch::threads(spec, &self.all[*index].case.sizes, variant);
-        let light: Vec<usize> =
-            served[..small].iter().copied().filter(|index| threads(index) <= depth.threads).collect();
-        let mut pick = match (light.len(), served[..small].iter().copied().min_by_key(threads)) {
-            (0, Some(lightest)) => vec![lightest],
-            // Only large ones: the smallest of them.
-            (0, None) => served.first().copied().into_iter().collect(),
-            (count, _) => vec![light[count * 2 / 3], light[count / 3], light[count - 1]],
+        let threads = |index: usize| launch::threads(spec, &self.all[index].case.sizes, variant);
+        let weighed: Vec<(u64, usize)> =
+            served[..small].iter().map(|&index| (threads(index), index)).collect();
+        let light: Vec<usize> = weighed
+            .iter()
+            .filter(|(threads, _)| *threads <= depth.threads)
+            .map(|(_, index)| *index)
+            .collect();
+        let mut pick = match light.len() {
+            // None is light: the lightest of them. None is small: the smallest of all.
+            0 => match weighed.iter().min_by_key(|(threads, _)| threads) {
+                Some((_, lightest)) => vec![*lightest],
+                None => served.first().copied().into_iter().collect(),
+            },
+            count => vec![light[count * 2 / 3], light[count / 3], light[count - 1]],
         };
         pick.truncate(if small == 0 { usize::from(depth.always) } else { depth.cases });
         let mut distinct = Vec::new();
@@ -453,59 +460,13 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::Path;
 
-    use factory_spec::{SizeId, Spec, Variant};
+    use factory_spec::{BoundSpec, SizeId, Spec, Variant};
 
     use super::Cases;
     use crate::launch;
     use crate::screen::Depth;
 
-    #[test]
-    fn a_first_look_is_at_few_threads_where_there_is_a_choice() {
-        let text = r#"
-[kernel]
-name = "sums"
-[sizes]
-m = { min = 1 }
-n = { min = 1 }
-[[arg]]
-name = "x"
-dtype = "f32"
-shape = ["m", "n"]
-[[arg]]
-name = "y"
-dtype = "f32"
-shape = ["m"]
-role = "out"
-[reference]
-program = "y = sum(x, n)"
-[targets]
-arch = ["sm_90"]
-"#;
-        let spec = Spec::parse(Path::new("test.toml"), text).unwrap().bind(&BTreeMap::new()).unwrap();
-        let cases = Cases::draw(&spec, 1, &spec.better.over);
-        // One block of 1024 threads a row, or 128.
-        let variant = |blocks: &str| -> Variant {
-            let launch = format!(
-                r#"{{"entry":"sums","grid":["m","{blocks}","1"],"block":[1024,1,1],"cluster":[1,1,1],"shared_bytes":"0","params":[]}}"#
-            );
-            let text =
-                format!(r#"{{"name":"v","when":"1","alignment":4,"scratch":[],"launches":[{launch}]}}"#);
-            serde_json::from_str(&text).expect("a variant")
-        };
-        let depth = Depth { cases: 3, elements: 4_000, threads: 1 << 16, always: false, profiled: 0 };
-        let threads = |variant: &Variant| -> Vec<u64> {
-            let few = cases.few(&spec, variant, depth);
-            few.iter().map(|&index| launch::threads(&spec, &cases.all()[index].case.sizes, variant)).collect()
-        };
-        let light = threads(&variant("1"));
-        assert!(light.len() > 1 && light.iter().all(|&threads| threads <= 1 << 16), "{light:?}");
-        // None is light: the lightest of all, which has one row.
-        assert_eq!(threads(&variant("128")), [128 * 1024]);
-    }
-
-    #[test]
-    fn where_everything_is_reduced_over_each_size_is_once_as_large_as_in_over() {
-        let text = r#"
+    const SPEC: &str = r#"
 [kernel]
 name = "gradients"
 [sizes]
@@ -535,7 +496,38 @@ over = [{ m = 32768, n = 6144 }]
 [targets]
 arch = ["sm_90"]
 "#;
-        let spec = Spec::parse(Path::new("test.toml"), text).unwrap().bind(&BTreeMap::new()).unwrap();
+
+    fn spec() -> BoundSpec {
+        Spec::parse(Path::new("test.toml"), SPEC).unwrap().bind(&BTreeMap::new()).unwrap()
+    }
+
+    #[test]
+    fn a_first_look_is_at_few_threads_where_there_is_a_choice() {
+        let spec = spec();
+        let cases = Cases::draw(&spec, 1, &spec.better.over);
+        // One block of 1024 threads a row, or 128.
+        let variant = |blocks: &str| -> Variant {
+            let launch = format!(
+                r#"{{"entry":"sums","grid":["m","{blocks}","1"],"block":[1024,1,1],"cluster":[1,1,1],"shared_bytes":"0","params":[]}}"#
+            );
+            let text =
+                format!(r#"{{"name":"v","when":"1","alignment":4,"scratch":[],"launches":[{launch}]}}"#);
+            serde_json::from_str(&text).expect("a variant")
+        };
+        let depth = Depth { cases: 3, elements: 4_000, threads: 1 << 16, always: false, profiled: 0 };
+        let threads = |variant: &Variant| -> Vec<u64> {
+            let few = cases.few(&spec, variant, depth);
+            few.iter().map(|&index| launch::threads(&spec, &cases.all()[index].case.sizes, variant)).collect()
+        };
+        let light = threads(&variant("1"));
+        assert!(light.len() > 1 && light.iter().all(|&threads| threads <= 1 << 16), "{light:?}");
+        // None is light: the lightest of all, which has one row.
+        assert_eq!(threads(&variant("128")), [128 * 1024]);
+    }
+
+    #[test]
+    fn where_everything_is_reduced_over_each_size_is_once_as_large_as_in_over() {
+        let spec = spec();
         let cases = Cases::draw(&spec, 1, &spec.better.over);
         let sizes: Vec<(u64, u64)> =
             cases.all().iter().map(|case| (case.case.sizes[SizeId(0)], case.case.sizes[SizeId(1)])).collect();

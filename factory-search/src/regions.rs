@@ -30,8 +30,8 @@ pub(crate) fn asked(spec: &BoundSpec, over: &[SizeValues], conditions: &[&SizeEx
         let values: BTreeSet<u64> = over.iter().map(|sizes| sizes[*id]).collect();
         conditions.iter().any(|when| {
             over.iter().filter(|sizes| launch::holds(spec, sizes, when)).any(|sizes| {
-                let others = values.iter().filter_map(|&value| with_size(spec, sizes, *id, value));
-                others.into_iter().any(|other| !launch::holds(spec, &other, when))
+                let mut others = values.iter().filter_map(|&value| with_size(spec, sizes, *id, value));
+                others.any(|other| !launch::holds(spec, &other, when))
             })
         })
     };

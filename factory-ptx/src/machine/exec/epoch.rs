@@ -263,3 +263,12 @@ pub(super) struct Own {
     /// Others, by bytes and strength.
     pub(super) others: Vec<(u8, u16)>,
 }
+
+impl Own {
+    /// Gives up what is of an older generation.
+    pub(super) fn renew(&mut self, generation: u32) {
+        if self.generation != generation {
+            *self = Own { generation, ..Own::default() };
+        }
+    }
+}

@@ -41,9 +41,7 @@ impl Worker<'_> {
             self.cluster.own.resize(index + 1, Own::default());
         }
         let own = &mut self.cluster.own[index];
-        if own.generation != generation {
-            *own = Own { generation, ..Own::default() };
-        }
+        own.renew(generation);
         let plain = strong.is_none() && bytes == 0xf;
         if plain && own.whole != 0 {
             return own.whole;
@@ -56,9 +54,7 @@ impl Worker<'_> {
         let epoch = Epoch { position, agent, time, bytes, strong };
         let (id, generation) = self.epochs.add(&context.regions, epoch);
         let own = &mut self.cluster.own[index];
-        if own.generation != generation {
-            *own = Own { generation, ..Own::default() };
-        }
+        own.renew(generation);
         if plain {
             own.whole = id;
         } else {
@@ -399,12 +395,15 @@ impl Worker<'_> {
             return;
         }
         let races = self.context.options.checks.races;
+        let (mut of, mut own) = (0, 0);
         let (mut at, end) = (span.start, span.start + span.len);
         while at < end {
             let next = (at / 4 * 4 + 4).min(end);
             let bytes = (((1u32 << (next - at)) - 1) << (at % 4)) as u8;
-            // Asked for again and again: an older one does not outlast a new one.
-            let own = if races { self.own_epoch(agent, bytes, strong) } else { 0 };
+            // One number at a time: an older one does not outlast a new one.
+            if races && bytes != of {
+                (of, own) = (bytes, self.own_epoch(agent, bytes, strong));
+            }
             self.context.regions[region].names(at, 1, own);
             // SAFETY: `span` has found the bytes to lie inside the region.
             let place = unsafe { word_at(shadow.cast(), at) };
