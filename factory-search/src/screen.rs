@@ -77,7 +77,7 @@ impl<'a> Screen<'a> {
     /// The gates that need no run: parse and policy.
     pub(crate) fn read(&self, candidate: &Candidate) -> Result<Module, Rejection> {
         let module = gates::parse::parse(self.spec, &Subject::from(candidate))?;
-        gates::policy::policy(&module)?;
+        gates::policy::policy(&module, &self.spec.better.allow)?;
         Ok(module)
     }
 

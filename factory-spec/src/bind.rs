@@ -51,7 +51,12 @@ pub(crate) fn bind(spec: &Spec, bindings: &BTreeMap<String, DType>) -> Result<Bo
             inputs: written.inputs.iter().cloned().collect(),
             tolerance: written.tolerance.iter().cloned().collect(),
         },
-        better: Better { minimize: written.minimize.clone(), over, require: written.require.clone() },
+        better: Better {
+            minimize: written.minimize.clone(),
+            over,
+            require: written.require.clone(),
+            allow: written.allow.clone(),
+        },
         targets: written.targets.clone(),
         source: Arc::clone(&spec.source),
     })

@@ -311,6 +311,8 @@ pub struct Better {
     pub over: Vec<SizeValues>,
     /// What a candidate must be besides
     pub require: Vec<Requirement>,
+    /// What a candidate may do that is refused where a spec does not say so
+    pub allow: Vec<Allowance>,
 }
 
 /// What to make small.
@@ -352,6 +354,33 @@ impl fmt::Display for Requirement {
             Requirement::Deterministic => f.write_str("deterministic"),
             Requirement::AtMost { metric, limit } => write!(f, "{metric} <= {limit}"),
         }
+    }
+}
+
+/// What candidates may do only where the spec says so, since others pay for it or a clock needs more care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Allowance {
+    /// Reads with the cache policy `L2::evict_last` (PTX ISA, `createpolicy`): of what the L2 holds, what was written gives way first.
+    /// What was read stays there after the launch, in the place of what others have there.
+    L2EvictLast,
+}
+
+impl Allowance {
+    /// All of them.
+    pub const ALL: [Allowance; 1] = [Allowance::L2EvictLast];
+
+    /// Its name in a spec.
+    pub fn name(self) -> &'static str {
+        match self {
+            Allowance::L2EvictLast => "l2_evict_last",
+        }
+    }
+}
+
+impl fmt::Display for Allowance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

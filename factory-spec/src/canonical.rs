@@ -27,6 +27,7 @@ pub(crate) fn whole(spec: &BoundSpec) -> String {
     line(&mut text, format_args!("minimize {}", spec.better.minimize));
     cases(&mut text, spec, "over", &spec.better.over);
     sorted(&mut text, spec.better.require.iter().map(|requirement| format!("require {requirement}")));
+    sorted(&mut text, spec.better.allow.iter().map(|allowance| format!("allow {allowance}")));
     sorted(&mut text, spec.targets.iter().map(|arch| format!("target {arch}")));
     text
 }

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 /// | arguments: order, names, dtypes after binding, shapes, row strides, roles, values of scalars | yes | yes |
 /// | the program as its graph; or the C function's name, its text, and the order of the sizes, which it gets by position | yes | yes |
 /// | `[correct]`: cases, kinds of inputs, tolerance | yes | yes |
-/// | `[better]`: minimize, over, require | no | yes |
+/// | `[better]`: minimize, over, require, allow | no | yes |
 /// | `[targets]` | no | yes |
 /// | name, doc, comments, spelling, order of tables, keys, sizes, cases and statements, names of locals, unused statements, names of dtype variables, `[search]`, paths | no | no |
 ///

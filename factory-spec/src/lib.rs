@@ -64,6 +64,7 @@
 //! minimize = "time"                     # default
 //! over = [{ m = 4096 }]                 # default: one middle case of about 2^24 elements
 //! require = ["deterministic", "workspace <= 64 MiB"]
+//! allow = ["l2_evict_last"]             # default: nothing that is refused otherwise
 //!
 //! [targets]
 //! arch = ["sm_90", "sm_100"]            # default
@@ -114,8 +115,8 @@ pub mod tolerance;
 
 pub use arch::Arch;
 pub use bound::{
-    Arg, ArgId, Better, BoundSpec, CReference, Correct, InputKind, Metric, Minimize, Reference, Requirement,
-    Role, Size, SizeId, SizeKind, SizeValues, Tolerance,
+    Allowance, Arg, ArgId, Better, BoundSpec, CReference, Correct, InputKind, Metric, Minimize, Reference,
+    Requirement, Role, Size, SizeId, SizeKind, SizeValues, Tolerance,
 };
 pub use certificate::{Basis, CandidateCounts, Certificate, Figure, GateRecord, Outcome};
 pub use domain::{CompiledDomain, DomainError};

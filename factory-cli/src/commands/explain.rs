@@ -168,6 +168,7 @@ fn objective(spec: &BoundSpec) -> Vec<String> {
         lines.push(format!("  {}", sizes.join(", ")));
     }
     lines.extend(spec.better.require.iter().map(|requirement| format!("and it must be: {requirement}")));
+    lines.extend(spec.better.allow.iter().map(|allowance| format!("and it may use: {allowance}")));
     lines
 }
 

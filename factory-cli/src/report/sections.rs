@@ -155,7 +155,8 @@ pub(crate) fn asked(facts: &Facts) -> Vec<Asked> {
             "tolerance" => Some((4, "Tolerance", false)),
             "minimize" | "over" => Some((5, "Better", false)),
             "require" => Some((6, "Required", false)),
-            "target" => Some((7, "Targets", false)),
+            "allow" => Some((7, "Allowed", false)),
+            "target" => Some((8, "Targets", false)),
             _ => None,
         };
         match known {

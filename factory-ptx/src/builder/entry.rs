@@ -38,6 +38,8 @@ pub struct Entry {
     registers: [u32; CLASSES],
     labels: u32,
     guard: Option<Guard>,
+    /// Made before everything else, where anything asks for it.
+    evict_last: Option<Reg<B64>>,
 }
 
 impl Entry {
@@ -53,6 +55,7 @@ impl Entry {
             registers: [0; CLASSES],
             labels: 0,
             guard: None,
+            evict_last: None,
         }
     }
 
@@ -64,6 +67,12 @@ impl Entry {
     /// Appends `ret` and returns the entry, behind the variables of module scope that it needs.
     pub fn finish(mut self) -> Vec<Item> {
         self.emit("ret", &[], Vec::new());
+        if let Some(policy) = self.evict_last {
+            let words = ["fractional", "L2::evict_last", "b64"];
+            self.emit("createpolicy", &words, vec![policy.operand(), Operand::F32(1.0f32.to_bits())]);
+            // It comes before all that was emitted.
+            self.body.rotate_right(1);
+        }
         let mut body = Vec::with_capacity(self.body.len() + self.declarations.len() + CLASSES);
         for (name, ty, count) in [
             (Pred::PREFIX, Pred::TYPE, self.registers[Pred::INDEX]),
@@ -95,6 +104,16 @@ impl Entry {
             span: Span::default(),
         }));
         items
+    }
+
+    /// The cache policy of lines that the second level keeps longest: one for the whole entry.
+    pub(super) fn evict_last(&mut self) -> Reg<B64> {
+        if let Some(policy) = self.evict_last {
+            return policy;
+        }
+        let policy = self.register();
+        self.evict_last = Some(policy);
+        policy
     }
 
     /// A fresh register, not yet written.

@@ -26,6 +26,9 @@ impl Word for F64 {
     const ACCESS: &'static str = "f64";
 }
 
+/// What an access that names a policy says.
+const POLICY: &str = "L2::cache_hint";
+
 /// How long a line is expected to be of use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Priority {
@@ -38,6 +41,9 @@ pub enum Priority {
     NoAllocate,
     /// `.L1::evict_first`: the first to go from the first level.
     EvictFirst,
+    /// Past the first level, and the last to go from the second: what was written goes before what was read. For loads, by a
+    /// policy of the whole entry (PTX ISA, `createpolicy`); a store that says so says nothing.
+    EvictLast,
 }
 
 /// Cache hints of a global load.
@@ -63,6 +69,7 @@ impl LoadHint {
         match self.priority {
             Priority::NoAllocate => words.push("L1::no_allocate"),
             Priority::EvictFirst => words.push("L1::evict_first"),
+            Priority::EvictLast => words.extend(["L1::no_allocate", POLICY]),
             Priority::Normal | Priority::Streaming => {}
         }
         if self.prefetch_128 {
@@ -82,7 +89,7 @@ pub struct StoreHint {
 impl StoreHint {
     fn words(self) -> Vec<&'static str> {
         match self.priority {
-            Priority::Normal => vec!["global"],
+            Priority::Normal | Priority::EvictLast => vec!["global"],
             Priority::Streaming => vec!["global", "cs"],
             Priority::NoAllocate => vec!["global", "L1::no_allocate"],
             Priority::EvictFirst => vec!["global", "L1::evict_first"],
@@ -125,14 +132,24 @@ impl Entry {
         let mut words = hint.words();
         words.extend(count);
         words.push(C::ACCESS);
-        self.emit("ld", &words, vec![list, at(base, offset)]);
+        self.load(&words, list, at(base, offset), hint);
     }
 
     /// Loads one byte of global memory, zero-extended, into a 16-bit register.
     pub fn load_global_byte_into(&mut self, register: Reg<B16>, base: Reg<B64>, offset: i64, hint: LoadHint) {
         let mut words = hint.words();
         words.push("u8");
-        self.emit("ld", &words, vec![register.operand(), at(base, offset)]);
+        self.load(&words, register.operand(), at(base, offset), hint);
+    }
+
+    fn load(&mut self, words: &[&str], into: Operand, from: Operand, hint: LoadHint) {
+        let policy = self.policy(hint);
+        self.emit("ld", words, [into, from].into_iter().chain(policy).collect());
+    }
+
+    /// The operand that says how long the second level keeps a line, where a hint wants one.
+    fn policy(&mut self, hint: LoadHint) -> Option<Operand> {
+        (hint.priority == Priority::EvictLast).then(|| self.evict_last().operand())
     }
 
     /// Stores one element to global memory.
@@ -212,17 +229,16 @@ impl Entry {
         global: Reg<B64>,
         offset: i64,
         bytes: u32,
-        prefetch_128: bool,
+        hint: LoadHint,
     ) {
         let mut words = vec!["async", if bytes == 16 { "cg" } else { "ca" }, "shared", "global"];
-        if prefetch_128 {
+        let policy = self.policy(hint);
+        words.extend(policy.is_some().then_some(POLICY));
+        if hint.prefetch_128 {
             words.push("L2::128B");
         }
-        self.emit(
-            "cp",
-            &words,
-            vec![at(shared, shared_offset), at(global, offset), Operand::Integer(i128::from(bytes))],
-        );
+        let operands = [at(shared, shared_offset), at(global, offset), Operand::Integer(i128::from(bytes))];
+        self.emit("cp", &words, operands.into_iter().chain(policy).collect());
     }
 
     /// Closes a group of asynchronous copies.

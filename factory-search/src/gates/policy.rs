@@ -3,7 +3,8 @@
 //! This is an allowlist: what is not known to be harmless is refused. It looks at the parsed tree, so spelling does not
 //! matter. What it cannot see (an address that is computed out of thin air, a branch that only some input takes) is the
 //! machine's and the device gate's to find; this gate removes the means of telling one launch from another, of keeping
-//! something for the next one, and of holding data in a cache across the timer's flush.
+//! something for the next one, and of holding data in a cache across the timer's flush (reads that do, where the spec allows it,
+//! are the clock's to deal with).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,8 @@ use factory_ptx::ast::{
     AddressBase, Directive, Function, FunctionKind, Instruction, Item, Linking, Module, Operand, Space,
     Statement, Type, Variable,
 };
+
+use factory_spec::Allowance;
 
 use crate::verdict::{Gate, Reason, Rejection};
 
@@ -167,21 +170,21 @@ fn register_reason(base: &str) -> &'static str {
     }
 }
 
-/// Modifiers that are refused on whatever instruction they stand.
-const MODIFIERS: &[(&str, &str)] = &[
-    ("L2::evict_last", "it keeps data in L2 across launches"),
-    ("mmio", "the plan passes no device registers"),
-];
+const EVICT_LAST: &str = "L2::evict_last";
 
-/// Checks a module against the allowlist.
+/// Modifiers that are refused on whatever instruction they stand.
+const MODIFIERS: &[(&str, &str)] =
+    &[(EVICT_LAST, "it keeps data in L2 across launches"), ("mmio", "the plan passes no device registers")];
+
+/// Checks a module against the allowlist, and against what its spec allows besides.
 ///
 /// # Errors
 /// The first thing that is not on it.
-pub fn policy(module: &Module) -> Result<(), Rejection> {
-    inspect(module).map_err(|reason| Rejection::new(Gate::Policy, reason))
+pub fn policy(module: &Module, allow: &[Allowance]) -> Result<(), Rejection> {
+    inspect(module, allow).map_err(|reason| Rejection::new(Gate::Policy, reason))
 }
 
-fn inspect(module: &Module) -> Result<(), Reason> {
+fn inspect(module: &Module, allow: &[Allowance]) -> Result<(), Reason> {
     let defined: BTreeSet<&str> = module
         .functions()
         .filter(|function| function.body.is_some())
@@ -223,13 +226,14 @@ fn inspect(module: &Module) -> Result<(), Reason> {
             names.add(param);
         }
         collect(body, &mut names);
-        let policies = cache_policies(body);
+        let policies = cache_policies(function, body);
         let context = Context {
             function,
             names: &names,
             defined: &defined,
             policies: &policies,
             constants: &constants,
+            keeps: allow.contains(&Allowance::L2EvictLast),
         };
         statements(body, &context)?;
     }
@@ -369,45 +373,56 @@ fn collect(body: &[Statement], names: &mut Names) {
     }
 }
 
-/// Registers that hold a cache policy made by `createpolicy` and by nothing else.
-fn cache_policies(body: &[Statement]) -> BTreeSet<String> {
-    let mut made = BTreeSet::new();
-    let mut other = BTreeSet::new();
-    fn walk(body: &[Statement], made: &mut BTreeSet<String>, other: &mut BTreeSet<String>) {
+/// Registers of a function that hold a cache policy made by `createpolicy` and by nothing else, and whether it may be `evict_last`.
+/// A part of a vector is another name for a register, a parameter comes from whoever calls, and a guard may leave what was there:
+/// of none of those is known what it holds.
+fn cache_policies(function: &Function, body: &[Statement]) -> BTreeMap<String, bool> {
+    let base = |name: &str| name.split_once('.').map_or(name, |(base, _)| base).to_owned();
+    fn walk(body: &[Statement], visit: &mut dyn FnMut(&Instruction)) {
         for statement in body {
             match statement {
-                Statement::Block(inner) => walk(inner, made, other),
-                Statement::Instruction(instruction) => {
-                    if let Some(Operand::Name(target)) = instruction.operands.first() {
-                        if instruction.opcode == "createpolicy" { &mut *made } else { &mut *other }
-                            .insert(target.clone());
-                    }
-                    // Vector loads and calls write several registers.
-                    for operand in &instruction.operands {
-                        if let Operand::Vector(parts) | Operand::Group(parts) = operand {
-                            for part in parts {
-                                if let Operand::Name(name) = part {
-                                    other.insert(name.clone());
-                                }
-                            }
-                        }
-                    }
-                }
+                Statement::Block(inner) => walk(inner, visit),
+                Statement::Instruction(instruction) => visit(instruction),
                 _ => {}
             }
         }
     }
-    walk(body, &mut made, &mut other);
-    made.difference(&other).cloned().collect()
+    let mut made: BTreeMap<String, bool> = BTreeMap::new();
+    let passed = function.params.iter().chain(&function.returns);
+    let mut other: BTreeSet<String> = passed.map(|variable| variable.name.clone()).collect();
+    walk(body, &mut |instruction| {
+        if let Some(Operand::Name(target)) = instruction.operands.first() {
+            let whole = !target.contains('.') && instruction.guard.is_none();
+            if instruction.opcode == "createpolicy" && whole {
+                *made.entry(target.clone()).or_default() |= instruction.has(EVICT_LAST);
+            } else {
+                other.insert(base(target));
+            }
+        }
+        // Vector loads and calls write several registers.
+        for operand in &instruction.operands {
+            if let Operand::Vector(parts) | Operand::Group(parts) = operand {
+                let names = parts.iter().filter_map(|part| match part {
+                    Operand::Name(name) => Some(base(name)),
+                    _ => None,
+                });
+                other.extend(names);
+            }
+        }
+    });
+    made.retain(|name, _| !other.contains(name));
+    made
 }
 
 struct Context<'a> {
     function: &'a Function,
     names: &'a Names,
     defined: &'a BTreeSet<&'a str>,
-    policies: &'a BTreeSet<String>,
+    policies: &'a BTreeMap<String, bool>,
     /// Constants of the module with their sizes.
     constants: &'a BTreeMap<String, u64>,
+    /// Whether what is read may stay in the L2 before what is written.
+    keeps: bool,
 }
 
 impl Context<'_> {
@@ -451,7 +466,12 @@ fn check_instruction(instruction: &Instruction, context: &Context<'_>) -> Result
     if !OPCODES.contains(&opcode) {
         return refuse("it is not on the list of instructions that a kernel needs");
     }
+    // Of all ways to say it, the one that a spec can allow says for a whole policy what it is.
+    let whole = opcode == "createpolicy" && instruction.has("fractional");
     for modifier in &instruction.modifiers {
+        if modifier == EVICT_LAST && context.keeps && whole {
+            continue;
+        }
         if let Some((_, why)) = MODIFIERS.iter().find(|(name, _)| name == modifier) {
             return refuse(why);
         }
@@ -465,11 +485,16 @@ fn check_instruction(instruction: &Instruction, context: &Context<'_>) -> Result
     if instruction.has("L2::cache_hint") {
         // A policy is 64 opaque bits: one that comes from anywhere but `createpolicy` may say `evict_last`.
         let known = match instruction.operands.last() {
-            Some(Operand::Name(name)) => context.policies.contains(name),
-            _ => false,
+            Some(Operand::Name(name)) => context.policies.get(name).copied(),
+            _ => None,
         };
-        if !known {
-            return refuse("its cache policy does not come from `createpolicy`");
+        match known {
+            None => return refuse("its cache policy does not come from `createpolicy`"),
+            // What is written and not written back when the launch ends is work that no clock sees.
+            Some(true) if !reads(instruction) => {
+                return refuse("it keeps what it writes in L2 across launches");
+            }
+            Some(_) => {}
         }
     }
     for operand in &instruction.operands {
@@ -479,6 +504,18 @@ fn check_instruction(instruction: &Instruction, context: &Context<'_>) -> Result
         check_name(&guard.register, line, context)?;
     }
     Ok(())
+}
+
+/// Whether it only reads global memory: a load, or a copy whose first space, that of its target, is shared memory.
+fn reads(instruction: &Instruction) -> bool {
+    let spaces = || instruction.modifiers.iter().filter_map(|word| word.split("::").next());
+    match instruction.opcode.as_str() {
+        "ld" => true,
+        "cp" if !instruction.has("reduce") => {
+            spaces().find(|word| matches!(*word, "global" | "shared")).is_some_and(|first| first == "shared")
+        }
+        _ => false,
+    }
 }
 
 /// A call goes to a function of this module; an indirect one names its targets.

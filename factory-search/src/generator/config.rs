@@ -128,6 +128,7 @@ fn priority(priority: Priority) -> &'static str {
         Priority::Streaming => "cs",
         Priority::NoAllocate => "no_allocate",
         Priority::EvictFirst => "evict_first",
+        Priority::EvictLast => "evict_last",
     }
 }
 

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 
 use factory_ptx::builder::{LoadHint, Priority, StoreHint};
-use factory_spec::{Arch, Op, SizeValues};
+use factory_spec::{Allowance, Arch, Op, SizeValues};
 
 use super::Space;
 use super::config::{Config, Keep, Weights};
 use super::declined::Reason;
 use super::split::{Across, Along};
+
+/// Of what the L2 holds, what was written gives way before what was read.
+const LAST: LoadHint = LoadHint { priority: Priority::EvictLast, read_only: false, prefetch_128: false };
 
 /// Shared memory that one block may have, on sm_90 and sm_100 alike, less what the exchanges take.
 const SHARED_LIMIT: u64 = 227 * 1024 - 4096;
@@ -272,7 +275,10 @@ impl Space<'_> {
                 found.push(config.clone());
                 found.push(Config { store: streaming, ..config.clone() });
                 let load = LoadHint { priority: Priority::NoAllocate, ..LoadHint::default() };
-                found.push(Config { load, store: streaming, ..config });
+                found.push(Config { load, store: streaming, ..config.clone() });
+                if self.keeps_lines() {
+                    found.push(Config { load: LAST, ..config });
+                }
             }
         }
         // Blocks that fit a multiprocessor by threads; persistent grids are a multiple of the multiprocessors.
@@ -285,16 +291,31 @@ impl Space<'_> {
             let weights = if has_weights { Weights::Resident } else { Weights::Late };
             let config = Config { persistent: Some(blocks), weights, ..base.clone() };
             found.push(config.clone());
+            if self.keeps_lines() {
+                found.push(Config { load: LAST, ..config.clone() });
+            }
             for stages in [2, 3] {
                 let staged = Config { keep: Keep::Shared, stages, ..config.clone() };
                 if self.shared_estimate(&staged) * u64::from(per) <= SHARED_LIMIT {
+                    if self.keeps_lines() {
+                        found.push(Config { load: LAST, ..staged.clone() });
+                    }
                     found.push(staged);
                 }
             }
         }
         if several_passes && self.traffic().rows * base.vector * base.chunks >= 64 {
-            found.push(Config { keep: Keep::Shared, ..base.clone() });
+            let shared = Config { keep: Keep::Shared, ..base.clone() };
+            if self.keeps_lines() {
+                found.push(Config { load: LAST, ..shared.clone() });
+            }
+            found.push(shared);
         }
+    }
+
+    /// Whether what is read may stay in the L2 before what is written.
+    fn keeps_lines(&self) -> bool {
+        self.spec.better.allow.contains(&Allowance::L2EvictLast)
     }
 
     /// Whether no output has columns: one pass fewer over the row.
@@ -320,7 +341,10 @@ impl Space<'_> {
                     }
                 }
                 let load = LoadHint { prefetch_128: true, ..LoadHint::default() };
-                found.push(Config { load, ..base });
+                found.push(Config { load, ..base.clone() });
+                if self.keeps_lines() {
+                    found.push(Config { load: LAST, ..base });
+                }
             }
         }
     }

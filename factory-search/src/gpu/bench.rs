@@ -11,6 +11,7 @@ use super::driver::DriverError;
 use super::figures::{Overhead, first_difference};
 use super::graph;
 use super::judge::Judge;
+use super::kept_lines::KeptLines;
 use super::sets::Sets;
 use super::truth::Truth;
 
@@ -22,6 +23,7 @@ pub(super) struct Bench {
     /// Digests of what is only read.
     pub(super) inputs: Vec<u64>,
     pub(super) overhead: Overhead,
+    pub(super) kept_lines: Option<KeptLines>,
 }
 
 /// For what a bench can be used.
@@ -45,8 +47,10 @@ impl Bench {
         let sets = Sets::new(gpu, spec, sizes, *seed, *window_bytes)?;
         let truth = Truth::new(gpu, spec, sizes, &sets, *seed, judge)?;
         let inputs = sets.fingerprints(gpu, false)?;
+        // Its first resets may make every launch after them slower.
+        let kept_lines = KeptLines::new(gpu, spec)?;
         let overhead = graph::overhead(gpu)?;
-        Ok(Bench { key, sets, truth, inputs, overhead })
+        Ok(Bench { key, sets, truth, inputs, overhead, kept_lines })
     }
 
     /// Whether it is for this, and nobody changed what is only read or the bands.

@@ -18,6 +18,9 @@
 //!   together are more than four times L2 ([`Rotation`] says whether), in random order with random gaps, and no L2 is set
 //!   aside for persisting lines. The host is ahead of the device when a window begins; what a window costs without any
 //!   work is measured ([`Overhead`]) and taken off.
+//! - Where the spec allows reads that stay in the L2 before others (`l2_evict_last`), the lines that they kept are made ordinary
+//!   ones before each window, and put out by reading twice as much as the L2 holds: within a window each set is used once, so
+//!   nobody finds there what was kept. Energy, whose windows follow each other at once, is not told for such specs.
 //! - Every output of a window is poisoned before it and fingerprinted after it. A window with one wrong fingerprint is
 //!   no sample, and its candidate is refused. So is one that keeps the device busy beyond the event that ends its windows.
 //! - What is right at these sizes is known from the oracle on windows of rows, and from comparing every element with
@@ -47,6 +50,7 @@ mod gaps;
 mod graph;
 mod helpers;
 mod judge;
+mod kept_lines;
 mod kernels;
 mod memory;
 #[cfg(test)]

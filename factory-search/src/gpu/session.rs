@@ -188,6 +188,8 @@ impl<'a> Session<'a> {
         }
         let so_far = self.spent.buffers + self.spent.readying;
         self.spent.racing = self.started.elapsed().as_secs_f64() - so_far;
+        // Whoever comes next shall not pay for it.
+        self.drop_kept_lines().map_err(nobody)?;
         let race = self.watched(before);
         let timings = self.timings(candidates, &mut runners, refused, |timing, samples| {
             timing.0.dropped = dropped[timing.1];
@@ -230,6 +232,7 @@ impl<'a> Session<'a> {
             Some(best) => self.noise(best, &mut runners, refused)?,
             None => None,
         };
+        self.drop_kept_lines().map_err(nobody)?;
         let finale = self.watched(before);
         let mut energies = vec![None; candidates.len()];
         if let Some(seconds) = self.options.energy_seconds {
@@ -489,6 +492,10 @@ impl<'a> Session<'a> {
         self.bench.sets.poison(self.gpu, self.spec, poison, &mut self.random)
     }
 
+    fn drop_kept_lines(&self) -> Result<(), DriverError> {
+        self.bench.kept_lines.as_ref().map_or(Ok(()), |lines| lines.drop_all(self.gpu))
+    }
+
     /// One window of each.
     fn round(
         &mut self,
@@ -516,6 +523,7 @@ impl<'a> Session<'a> {
         for _ in 0..before {
             runner.graph.queue(self.gpu)?;
         }
+        self.drop_kept_lines()?;
         self.reset(runner, poison)?;
         let window = runner.graph.time(self.gpu)?;
         self.same(runner)?;
@@ -574,7 +582,9 @@ impl<'a> Session<'a> {
     /// Runs windows back to back and reads the device's energy counter. What the last window left is checked. `None` where
     /// the device does not tell.
     fn energy(&mut self, runner: &mut Runner, seconds: f64) -> Result<Option<Energy>, Trouble> {
-        if self.monitor.as_ref().ok().and_then(Monitor::joules).is_none() {
+        let told = self.monitor.as_ref().ok().and_then(Monitor::joules).is_some();
+        // A window may find what the one before it kept in the L2.
+        if !told || self.bench.kept_lines.is_some() {
             return Ok(None);
         }
         self.reset(runner, Poison::Large)?;

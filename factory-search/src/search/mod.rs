@@ -9,6 +9,7 @@ mod proving;
 mod rounds;
 mod screening;
 mod sealing;
+mod share;
 mod supply;
 
 use std::time::Instant;
@@ -32,6 +33,7 @@ use crate::worker::Prover;
 
 use entry::Entry;
 use screening::Listed;
+use share::Share;
 
 /// Part of the time limit that measuring has where there are also targets that nothing measures.
 const MEASURING: f64 = 0.85;
@@ -272,13 +274,13 @@ impl Run<'_> {
         until.is_some_and(|limit| self.started.elapsed().as_secs_f64() > limit)
     }
 
-    /// When the rounds of an entry of `better.over` must end, in seconds of the search, if it takes `settling` seconds more until
-    /// the next one can begin. Targets that nothing measures come last and need some of the time.
-    fn share_of_time(&self, over: usize, settling: f64) -> Option<f64> {
+    /// The time of an entry of `better.over` from now on. Targets that nothing measures come last and need some of what there is.
+    fn share_of_time(&self, over: usize, pace: Option<f64>) -> Share {
         let now = self.started.elapsed().as_secs_f64();
         let share = if self.unmeasured().next().is_some() { MEASURING } else { 1.0 };
         let limit = self.options.budget.seconds.map(|limit| limit * share);
-        limit.map(|limit| now + ((limit - now) / (self.over.len() - over) as f64 - settling).max(0.0))
+        let whole = limit.map(|limit| ((limit - now) / (self.over.len() - over) as f64).max(0.0));
+        Share::new(now, whole, pace)
     }
 }
 

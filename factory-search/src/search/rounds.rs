@@ -7,6 +7,7 @@ use factory_spec::SizeValues;
 
 use super::Run;
 use super::entry::{Entry, ranked, winner};
+use super::share::{FINALISTS, Share};
 use super::supply::{Reserve, Supply};
 use crate::candidate::Candidate;
 use crate::found::{Learned, Time, TimeBasis};
@@ -40,8 +41,6 @@ const FLOOR: f64 = 1.02;
 /// Bytes that a window of a round goes over at least: an eighth of a millisecond of an H200, of which the events around it
 /// are some 0.3 %. Slow candidates cost as much less as it is shorter.
 const BRIEF: usize = 512 << 20;
-/// Candidates that are timed again, all together, when the rounds are over.
-const FINALISTS: usize = 4;
 
 impl<'a> Run<'a> {
     /// A strategy for an entry of `better.over` with everything that memory knows, what this search found out about the entries
@@ -135,8 +134,8 @@ impl<'a> Run<'a> {
         let mut reserves = reserves.iter_mut();
         let mut reserve = reserves.next();
         let mut begun = reserve.as_deref_mut().map(|reserve| self.begin(0, screen, reserve, pool.len()));
-        // How long an entry took after its rounds, the last time.
-        let mut settling = 0.0;
+        // How long a finalist of the last entry took.
+        let mut pace = None;
         for over in 0..self.over.len() {
             let (Some(here), Some(Begun { mut strategy, screened, trouble })) = (reserve, begun) else {
                 break;
@@ -144,8 +143,8 @@ impl<'a> Run<'a> {
             unread = unread.or(trouble);
             let strategy = &mut strategy;
             let mut one = One { run: self, over, screen, pool: &mut *pool, strategy, places: Vec::new() };
-            let until = self.share_of_time(over, settling);
-            one.rounds(measurer, here, screened, until, &mut failed, observer);
+            let share = self.share_of_time(over, pace);
+            one.rounds(measurer, here, screened, share.rounds, &mut failed, observer);
             let settled = Instant::now();
             reserve = reserves.next();
             let (next, first) = (reserve.as_deref_mut(), one.pool.len());
@@ -157,10 +156,10 @@ impl<'a> Run<'a> {
                         self.begin(over + 1, screen, next, first)
                     })
                 });
-                one.finals(measurer, until, &mut failed, observer);
+                let finalists = one.finals(measurer, &share, &mut failed, observer);
+                pace = Some(settled.elapsed().as_secs_f64() / finalists.max(1) as f64);
                 aside.map(|aside| aside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             });
-            settling = settled.elapsed().as_secs_f64();
             let contribution = one.strategy.contribution();
             learned.experiences = learned.experiences.max(contribution.experiences);
             learned.tasks = learned.tasks.max(contribution.tasks);
@@ -247,9 +246,13 @@ impl<'a> One<'a, '_> {
         let mut timed = 0;
         // The best so far, and how many had been timed then.
         let (mut best, mut since) = (f64::INFINITY, 0);
+        // How long the last turn took: one that would end more beyond the limit than before it is not begun.
+        let mut began = Instant::now();
         for turn in 0.. {
+            let took = began.elapsed().as_secs_f64();
+            began = Instant::now();
             // The first are timed whatever the time: nothing else would stand for these sizes.
-            if timed >= most || (turn > 0 && self.run.is_past(until)) {
+            if timed >= most || (turn > 0 && self.run.is_past(until.map(|until| until - 0.5 * took))) {
                 break;
             }
             let batch: Vec<usize> = self.strategy.next(at_once.min(most - timed));
@@ -443,21 +446,20 @@ impl<'a> One<'a, '_> {
     }
 
     /// The best of all rounds once more, side by side, after every case on the machine: times of different calls are not to be
-    /// compared to the last per cent.
+    /// compared to the last per cent. How many there were.
     fn finals(
         &mut self,
         measurer: &mut dyn Measurer,
-        until: Option<f64>,
+        share: &Share,
         failed: &mut Option<String>,
         observer: &mut dyn Observer,
-    ) {
+    ) -> usize {
         let ranking: Vec<usize> =
             self.strategy.ranking().iter().map(|&position| self.places[position]).collect();
         let mut digests = BTreeSet::new();
         let mut best = ranking.iter().copied();
         let mut finalists = Vec::new();
-        // Past the limit only what must be there is proved.
-        let wanted = if self.run.is_past(until) { 1 } else { FINALISTS };
+        let wanted = share.finalists(self.run.started.elapsed().as_secs_f64());
         loop {
             let mut group = Vec::new();
             while finalists.len() + group.len() < wanted {
@@ -486,14 +488,14 @@ impl<'a> One<'a, '_> {
             if let Some(arch) = self.run.measured {
                 self.run.prove_groups(self.screen, self.pool, &[(arch, self.over)], observer);
             }
-            return;
+            return 0;
         }
         let options = MeasureOptions {
             finalists: FINALISTS,
             hopeless: f64::INFINITY,
             // Longer than that a worker may not be silent.
             energy_seconds: self.run.options.energy_seconds.map(|seconds| seconds.min(20.0)),
-            ..self.options(until)
+            ..self.options(share.finals)
         };
         // Only those that were compared side by side can win.
         for &index in &self.time(measurer, &finalists, &options, observer) {
@@ -507,5 +509,6 @@ impl<'a> One<'a, '_> {
             let entry = &self.pool[index];
             observer.event(&Event::Best { record: &entry.record, seconds: entry.seconds(), measured: true });
         }
+        finalists.len()
     }
 }

@@ -216,7 +216,7 @@ impl Opened {
 fn prove(spec: &BoundSpec, cases: &Cases, seed: u64, candidate: &Candidate) -> Result<u32, Rejection> {
     let subject = Subject::from(candidate);
     let module = gates::parse::parse(spec, &subject)?;
-    gates::policy::policy(&module)?;
+    gates::policy::policy(&module, &spec.better.allow)?;
     let gate = MachineGate::new(spec, subject, &module, seed)?;
     gate.run_all(cases, &cases.served(spec, &candidate.variant), 1)
 }

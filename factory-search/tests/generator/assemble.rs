@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use factory_ptx::builder::Priority;
 use factory_search::generator::Space;
 use factory_spec::Arch;
 
-use crate::programs::{PROGRAMS, bound};
+use crate::programs::{KEEPING, PROGRAMS, bound, keeping};
 
 /// The assembler: `KERNEL_FACTORY_PTXAS`, or the one on the path.
 fn ptxas() -> Option<PathBuf> {
@@ -26,14 +27,16 @@ fn ptxas_takes_what_is_written() {
     };
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let mut failures = Vec::new();
-    for program in PROGRAMS {
-        let spec = bound(program);
-        let space = Space::new(&spec).unwrap_or_else(|declined| panic!("{}: {declined}", program.name));
+    let specs = PROGRAMS.iter().map(bound).chain(KEEPING.into_iter().map(keeping));
+    for spec in specs {
+        let name = &spec.name;
+        let space = Space::new(&spec).unwrap_or_else(|declined| panic!("{name}: {declined}"));
         for arch in [Arch::Sm90, Arch::Sm100] {
             let mut candidates = vec![space.fallback(arch)];
             let configurations = space.configurations(arch, &spec.better.over[0]);
             let step = configurations.len().div_ceil(2).max(1);
-            for config in configurations.iter().step_by(step) {
+            let last = configurations.iter().filter(|config| config.load.priority == Priority::EvictLast);
+            for config in configurations.iter().step_by(step).chain(last.step_by(4 * step / 3)) {
                 candidates.push(space.generate(config, arch).expect("listed configurations suit"));
             }
             for candidate in candidates {
@@ -50,7 +53,7 @@ fn ptxas_takes_what_is_written() {
                 let report = String::from_utf8_lossy(&output.stderr);
                 let spills = report.contains("spill stores") && !report.contains(" 0 bytes spill stores");
                 if !output.status.success() || spills {
-                    failures.push(format!("{} {} {arch}: {report}", program.name, candidate.id));
+                    failures.push(format!("{name} {} {arch}: {report}", candidate.id));
                 }
             }
         }

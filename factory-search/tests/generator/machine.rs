@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use factory_ptx::builder::Priority;
 use factory_ptx::machine::{Checks, Kernel, Launch, Memory, Options, Stop, run};
 use factory_search::Candidate;
+use factory_search::gates::policy::policy;
 use factory_search::generator::{Config, Space};
 use factory_spec::compare::compare;
 use factory_spec::draw::{Case, draw_cases, draw_inputs};
@@ -11,7 +13,7 @@ use factory_spec::oracle::evaluate;
 use factory_spec::tolerance::tolerances_for;
 use factory_spec::{Arch, BoundSpec, ParamPlan, Role, SizeExpr, SizeValues};
 
-use crate::programs::{PROGRAMS, bound};
+use crate::programs::{KEEPING, PROGRAMS, bound, keeping};
 
 fn value(spec: &BoundSpec, sizes: &SizeValues, expression: &SizeExpr) -> i64 {
     let size = |name: &str| spec.size_id(name).map(|id| sizes[id] as i64);
@@ -190,6 +192,46 @@ fn check_programs(part: usize, parts: usize) {
         failures.join("\n")
     );
     assert!(runs > 0);
+}
+
+/// Loads and asynchronous copies with a cache policy give what those without give.
+#[test]
+fn reads_that_stay_in_the_l2_are_right() {
+    for name in KEEPING {
+        let spec = keeping(name);
+        let space = Space::new(&spec).unwrap_or_else(|declined| panic!("{name}: {declined}"));
+        let mut keeping = space.configurations(Arch::Sm90, &spec.better.over[0]);
+        keeping.retain(|config| config.load.priority == Priority::EvictLast);
+        let cases = cases(&spec);
+        let mut runs = 0;
+        for config in sample(keeping, 4) {
+            let candidate = space.generate(&config, Arch::Sm90).expect("listed configurations suit");
+            let module =
+                factory_ptx::parse(&candidate.ptx).unwrap_or_else(|errors| panic!("{config}: {errors}"));
+            policy(&module, &spec.better.allow).unwrap_or_else(|rejection| panic!("{config}: {rejection}"));
+            let refused = policy(&module, &[]).is_err();
+            assert!(refused, "{name} {config}: nobody allowed it");
+            for outcome in cases.iter().filter_map(|case| check(&spec, &candidate, case)) {
+                outcome.unwrap_or_else(|error| panic!("{name} {config}: {error}"));
+                runs += 1;
+            }
+        }
+        assert!(runs > 8, "{name}: {runs} runs");
+    }
+}
+
+/// What is written as well is not kept.
+#[test]
+fn arguments_that_are_written_too_do_not_stay_in_the_l2() {
+    let spec = keeping("in_place");
+    let space = Space::new(&spec).expect("the program is lowered");
+    let configs = space.configurations(Arch::Sm90, &spec.better.over[0]);
+    let last = configs.iter().filter(|config| config.load.priority == Priority::EvictLast);
+    for config in last.step_by(9) {
+        let candidate = space.generate(config, Arch::Sm90).expect("listed configurations suit");
+        let module = factory_ptx::parse(&candidate.ptx).unwrap_or_else(|errors| panic!("{config}: {errors}"));
+        policy(&module, &[]).unwrap_or_else(|rejection| panic!("{config}: {rejection}"));
+    }
 }
 
 macro_rules! parts {

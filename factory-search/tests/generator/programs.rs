@@ -152,6 +152,16 @@ pub(crate) fn bound(program: &Program) -> BoundSpec {
     bind(program.name, &spec_text(program))
 }
 
+/// The program of that name where what is read may stay in the L2 before what is written.
+pub(crate) fn keeping(name: &str) -> BoundSpec {
+    let program = PROGRAMS.iter().find(|program| program.name == name).expect("the program is in the table");
+    let minimize = "minimize = \"time\"\n";
+    bind(name, &spec_text(program).replace(minimize, &format!("{minimize}allow = [\"l2_evict_last\"]\n")))
+}
+
+/// Programs with which that is tried: rows in registers and in shared memory, a residual that is written too, and no reduction.
+pub(crate) const KEEPING: [&str; 3] = ["rmsnorm", "rmsnorm_residual", "gate"];
+
 /// A spec from TOML, bound.
 pub(crate) fn bind(name: &str, text: &str) -> BoundSpec {
     let spec = Spec::parse(Path::new(&format!("{name}.toml")), text)

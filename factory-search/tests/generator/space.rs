@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use factory_search::generator::Space;
+use factory_ptx::builder::Priority;
+use factory_search::generator::{Config, Keep, Space};
 use factory_spec::{Arch, SizeValues};
 
-use crate::programs::{PROGRAMS, bound};
+use crate::programs::{KEEPING, PROGRAMS, bound, keeping};
 
 fn of(name: &str) -> factory_spec::BoundSpec {
     bound(PROGRAMS.iter().find(|program| program.name == name).expect("the program is in the table"))
@@ -33,6 +34,29 @@ fn the_same_configuration_gives_the_same_bytes() {
         let second = space.generate(config, Arch::Sm100).expect("listed configurations suit");
         assert_eq!(first, second);
         assert!(first.ptx.starts_with(".version 8.6\n.target sm_100\n"), "{}", &first.ptx[..60]);
+    }
+}
+
+/// Each way to keep a row can be had with reads that stay in the L2, where the spec allows those.
+#[test]
+fn reads_stay_in_the_l2_where_the_spec_allows_it() {
+    let last = |config: &Config| config.load.priority == Priority::EvictLast;
+    for name in KEEPING {
+        let (spec, without) = (keeping(name), of(name));
+        let over = SizeValues(vec![4096, 4096]);
+        let space = Space::new(&spec).expect("the program is lowered");
+        let all = space.configurations(Arch::Sm90, &over);
+        let kinds = |configs: &[Config], which: &dyn Fn(&Config) -> bool| -> BTreeSet<(Keep, bool, u32)> {
+            let chosen = configs.iter().filter(|config| which(config) && config.keep != Keep::Reread);
+            chosen.map(|config| (config.keep, config.persistent.is_some(), config.stages)).collect()
+        };
+        if name != "gate" {
+            assert_eq!(kinds(&all, &last), kinds(&all, &|config| !last(config)), "{name}");
+        }
+        assert!(all.iter().any(last), "{name}");
+        let plain = Space::new(&without).expect("the program is lowered").configurations(Arch::Sm90, &over);
+        let rest: Vec<Config> = all.into_iter().filter(|config| !last(config)).collect();
+        assert_eq!(plain, rest, "{name}: nothing else changes");
     }
 }
 

@@ -61,7 +61,7 @@ impl Harness {
         let subject = Subject::from(&entry.candidate);
         let module = gates::parse::parse(spec, &subject)?;
         if self.policy {
-            gates::policy::policy(&module)?;
+            gates::policy::policy(&module, &spec.better.allow)?;
         }
         let gate = MachineGate::new(spec, subject, &module, SEED)?;
         let served = cases.served(spec, &entry.candidate.variant);

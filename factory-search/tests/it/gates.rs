@@ -12,7 +12,7 @@ use crate::kernels::{SCALE, bind, honest, scale, scale_ptx};
 fn judge(spec: &BoundSpec, candidate: &Candidate) -> Result<u32, Rejection> {
     let subject = Subject::from(candidate);
     let module = gates::parse::parse(spec, &subject)?;
-    gates::policy::policy(&module)?;
+    gates::policy::policy(&module, &spec.better.allow)?;
     let cases = Cases::draw(spec, 7, &spec.better.over);
     let gate = MachineGate::new(spec, subject, &module, 7)?;
     gate.run_all(&cases, &cases.served(spec, &candidate.variant), 1)
@@ -102,6 +102,63 @@ fn parse_refuses_what_disagrees_with_the_plan() {
     assert!(matches!(parse(&large), Reason::LaunchLimit { .. }));
     let required = scale(scale_ptx("", "", "").replace(")\n{", ")\n.reqntid 128\n{"));
     assert!(matches!(parse(&required), Reason::LaunchLimit { .. }));
+}
+
+/// A policy that whoever calls a function passes is none that is known.
+#[test]
+fn a_policy_does_not_come_from_a_caller() {
+    let function = ".func keep(.reg .b64 policy, .reg .b64 at, .reg .pred never)\n{\n    .reg .f32 %g<2>;\n    \
+                    createpolicy.fractional.L2::evict_first.b64 policy, 1.0;\n    \
+                    ld.global.L2::cache_hint.f32 %g1, [at], policy;\n    ret;\n}";
+    let rejection = refusal(&with(function, "", ""));
+    assert_eq!(rejection.gate, Gate::Policy, "{rejection}");
+    assert!(rejection.to_string().contains("does not come from `createpolicy`"), "{rejection}");
+}
+
+/// What is read may stay in the L2 where the spec says so, in one way alone; what is written may not.
+#[test]
+fn reads_that_stay_in_the_l2_are_for_specs_that_allow_them() {
+    const LAST: &str = "createpolicy.fractional.L2::evict_last.b64 %rd9, 1.0;";
+    const READS: &str = "ld.global.L2::cache_hint.f32 %f6, [%rd4], %rd9;";
+    let spec = bind(&SCALE.replace("minimize = \"time\"", "allow = [\"l2_evict_last\"]"));
+    judge(&spec, &with("", LAST, READS)).unwrap_or_else(|rejection| panic!("{rejection}"));
+    let rejection = judge(&bind(SCALE), &with("", LAST, READS)).expect_err("the spec does not allow it");
+    assert!(rejection.to_string().contains("across launches"), "{rejection}");
+    let half = "createpolicy.fractional.L2::evict_first.b64 %rd9, 1.0;\n    ";
+    let rows = [
+        (LAST, "st.global.L2::cache_hint.f32 [%rd5], %f3, %rd9;", "keeps what it writes"),
+        // Two policies in one register: what it holds is not told.
+        (&format!("{half}{LAST}"), "st.global.L2::cache_hint.f32 [%rd5], %f3, %rd9;", "keeps what it writes"),
+        (
+            LAST,
+            "cp.async.bulk.global.shared::cta.bulk_group.L2::cache_hint [%rd5], [%r6], 16, %rd9;",
+            "keeps what",
+        ),
+        (
+            LAST,
+            "cp.reduce.async.bulk.global.shared::cta.bulk_group.L2::cache_hint.add.u32 [%rd5], [%r6], 16, %rd9;",
+            "keeps what",
+        ),
+        (LAST, "red.global.add.L2::cache_hint.f32 [%rd5], %f3, %rd9;", "keeps what"),
+        // What a register holds is not known where it has two names, or a guard may leave it as it was.
+        (
+            ".reg .v2 .b64 %v;\n    createpolicy.fractional.L2::evict_first.b64 %v.r, 1.0;\n    \
+             createpolicy.fractional.L2::evict_last.b64 %v.x, 1.0;",
+            "st.global.L2::cache_hint.f32 [%rd5], %f3, %v.r;",
+            "does not come from",
+        ),
+        ("@%p1 createpolicy.fractional.L2::evict_last.b64 %rd9, 1.0;", READS, "does not come from"),
+        ("createpolicy.range.global.L2::evict_last.b64 %rd9, [%rd4], 4, 4;", READS, "across launches"),
+        ("prefetch.global.L2::evict_last [%rd4];", "", "warm a cache"),
+        ("mov.u64 %rd9, 0x14f0000000000000;", READS, "createpolicy"),
+    ];
+    for (before, after, words) in rows {
+        // Bulk copies are younger than the rest of the text.
+        let text = scale_ptx("", before, after).replace(".version 7.8", ".version 8.0");
+        let rejection = judge(&spec, &scale(text)).expect_err("it is not allowed");
+        assert_eq!(rejection.gate, Gate::Policy, "{before} {after}: {rejection}");
+        assert!(rejection.to_string().contains(words), "{before} {after}: {rejection}");
+    }
 }
 
 #[test]

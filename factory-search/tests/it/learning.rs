@@ -174,6 +174,54 @@ fn without_time_every_size_still_gets_a_candidate_and_with_memory_the_best_one_k
     assert_eq!(seconds(&short), seconds(&long));
 }
 
+/// A device that takes its time, and remembers how many were measured twice, side by side.
+struct Slow {
+    inner: Recorded,
+    finals: Vec<usize>,
+}
+
+impl Measurer for Slow {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn driver(&self) -> &str {
+        self.inner.driver()
+    }
+
+    fn capability(&self) -> (u32, u32) {
+        self.inner.capability()
+    }
+
+    fn check_and_time(
+        &mut self,
+        spec: &BoundSpec,
+        cases: &Cases,
+        sizes: &SizeValues,
+        candidates: &[&Candidate],
+        options: &MeasureOptions,
+    ) -> Result<Timing, String> {
+        std::thread::sleep(std::time::Duration::from_millis(20 * candidates.len() as u64));
+        if options.finalists > 0 {
+            self.finals.push(candidates.len());
+        }
+        self.inner.check_and_time(spec, cases, sizes, candidates, options)
+    }
+}
+
+/// Rounds that would take all of the time leave some of it to the finals.
+#[test]
+fn a_search_that_time_ends_still_compares_its_best_side_by_side() {
+    let spec = bind(SPEC);
+    let options = SearchOptions { budget: Budget { candidates: 4000, seconds: Some(5.0) }, ..options(4000) };
+    let mut slow = Slow { inner: record(&spec), finals: Vec::new() };
+    let found = run_with(&spec, &mut slow, None, &options);
+    let timed = found.candidates.iter().filter(|record| record.measured.is_some()).count();
+    assert!(timed < 1000, "time ended it, after {timed} candidates");
+    // Beside the best alone there would be one more at most, for sizes that the best does not serve.
+    assert!(slow.finals.len() == 1 && slow.finals[0] > 2, "{:?}", slow.finals);
+}
+
 /// A device that is lost after some calls.
 struct Lost {
     inner: Recorded,

@@ -131,7 +131,7 @@ pub(crate) const READS_GAPS: &str = "setp.gt.and.u32 %p2, %r2, %r1, %p1;\n    @%
 fn judge(spec: &BoundSpec, candidate: &Candidate) -> Result<u32, Rejection> {
     let subject = Subject::from(candidate);
     let module = gates::parse::parse(spec, &subject)?;
-    gates::policy::policy(&module)?;
+    gates::policy::policy(&module, &spec.better.allow)?;
     let cases = Cases::draw(spec, 7, &spec.better.over);
     let gate = MachineGate::new(spec, subject, &module, 7)?;
     gate.run_all(&cases, &cases.served(spec, &candidate.variant), 1)

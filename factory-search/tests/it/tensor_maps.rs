@@ -140,7 +140,7 @@ fn total() -> Candidate {
 fn judge(spec: &BoundSpec, candidate: &Candidate) -> Result<u32, Rejection> {
     let subject = Subject::from(candidate);
     let module = gates::parse::parse(spec, &subject)?;
-    gates::policy::policy(&module)?;
+    gates::policy::policy(&module, &spec.better.allow)?;
     let cases = Cases::draw(spec, 7, &spec.better.over);
     let gate = MachineGate::new(spec, subject, &module, 7)?;
     gate.run_all(&cases, &cases.served(spec, &candidate.variant), 1)

@@ -13,8 +13,8 @@ use reader::{Reader, Section};
 
 use crate::program::Statement;
 use crate::{
-    Arch, Arg, DType, InputKind, Minimize, Problem, Requirement, Role, Search, Size, SizeExpr, SourceText,
-    Span, Spec, SpecError, SpecErrors, Tolerance,
+    Allowance, Arch, Arg, DType, InputKind, Minimize, Problem, Requirement, Role, Search, Size, SizeExpr,
+    SourceText, Span, Spec, SpecError, SpecErrors, Tolerance,
 };
 
 /// What is written in a spec, as far as the public [`Spec`] does not show it.
@@ -34,6 +34,7 @@ pub(crate) struct Written {
     /// Where `[better]` stands, else the start of the file
     pub(crate) better_span: Span,
     pub(crate) require: Vec<Requirement>,
+    pub(crate) allow: Vec<Allowance>,
     pub(crate) targets: Vec<Arch>,
 }
 

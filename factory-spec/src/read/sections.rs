@@ -10,8 +10,8 @@ use super::{DTypeOrVariable, Head, Written, WrittenArg, WrittenReference, Writte
 use crate::program::{self, is_reserved};
 use crate::spec::SpecArg;
 use crate::{
-    Arch, Arg, CReference, DType, DTypeVariable, InputKind, Metric, Minimize, Problem, Requirement, Role,
-    Search, Size, SizeExpr, SizeId, SizeKind, Span, Spec, Tolerance,
+    Allowance, Arch, Arg, CReference, DType, DTypeVariable, InputKind, Metric, Minimize, Problem,
+    Requirement, Role, Search, Size, SizeExpr, SizeId, SizeKind, Span, Spec, Tolerance,
 };
 
 /// Words that a generated Rust function or its arguments cannot be called.
@@ -52,7 +52,7 @@ pub(super) fn spec(reader: &mut Reader, root: &Section<'_>) -> Option<Spec> {
     let targets = targets(reader, root);
     let search = search(reader, root);
     let head = head.map(|head: Head| Head { search, ..head })?;
-    let (minimize, over, require, better_span) = better;
+    let Better { minimize, over, require, allow, span: better_span } = better;
     let public_args = args.iter().map(|written| SpecArg {
         name: written.arg.name.clone(),
         dtype: written.dtype.clone(),
@@ -81,6 +81,7 @@ pub(super) fn spec(reader: &mut Reader, root: &Section<'_>) -> Option<Spec> {
             over,
             better_span,
             require,
+            allow,
             targets,
         },
     })
@@ -528,13 +529,21 @@ fn cases(reader: &mut Reader, entry: Entry<'_>, size_names: &[&str]) -> Vec<Writ
     cases
 }
 
-type Better = (Minimize, Option<Vec<WrittenSizes>>, Vec<Requirement>, Span);
+/// What `[better]` says, and where it stands.
+struct Better {
+    minimize: Minimize,
+    over: Option<Vec<WrittenSizes>>,
+    require: Vec<Requirement>,
+    allow: Vec<Allowance>,
+    span: Span,
+}
 
-/// `[better]`: minimize, over, require.
+/// `[better]`: minimize, over, require, allow.
 fn better(reader: &mut Reader, root: &Section<'_>, size_names: &[&str]) -> Better {
     let default = Minimize::Metric(Metric::Time);
-    let Some(section) = section(reader, root, "better", &["minimize", "over", "require"]) else {
-        return (default, None, Vec::new(), Span::default());
+    let Some(section) = section(reader, root, "better", &["minimize", "over", "require", "allow"]) else {
+        let span = Span::default();
+        return Better { minimize: default, over: None, require: Vec::new(), allow: Vec::new(), span };
     };
     let minimize = section
         .get("minimize")
@@ -559,7 +568,14 @@ fn better(reader: &mut Reader, root: &Section<'_>, size_names: &[&str]) -> Bette
             Err(message) => reader.note(text.span, Problem::Requirement { message }),
         }
     }
-    (minimize.unwrap_or(default), over, require, section.span)
+    let mut allow = Vec::new();
+    for text in section.get("allow").and_then(|entry| reader.strings(entry)).unwrap_or_default() {
+        match Allowance::ALL.into_iter().find(|known| known.name() == text.text) {
+            Some(known) => allow.push(known),
+            None => reader.unknown("allowance", &text, &Allowance::ALL.map(Allowance::name)),
+        }
+    }
+    Better { minimize: minimize.unwrap_or(default), over, require, allow, span: section.span }
 }
 
 fn metric_names() -> Vec<&'static str> {

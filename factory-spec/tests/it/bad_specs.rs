@@ -515,6 +515,17 @@ fn references() {
 }
 
 #[test]
+fn allowances() {
+    mistake(
+        "minimize = \"time\"",
+        "minimize = \"time\"\nallow = [\"l2_evict_lst\"]",
+        "\"l2_evict",
+        "there is no allowance `l2_evict_lst`",
+        "did you mean `l2_evict_last`?",
+    );
+}
+
+#[test]
 fn requirements() {
     let hint =
         "as in `deterministic` or `workspace <= 64 MiB`; limits are on time, energy, workspace, registers";

@@ -84,6 +84,17 @@ target sm_90
     assert!(expected.starts_with(&bound(RMSNORM).canonical_meaning()));
 }
 
+/// What a candidate may do is asked of the search, not of what is correct; specs that allow nothing are what they were.
+#[test]
+fn what_is_allowed_is_part_of_the_search() {
+    let minimize = "minimize = \"time\"";
+    other_search(minimize, &format!("{minimize}\nallow = [\"l2_evict_last\"]"));
+    same(minimize, &format!("{minimize}\nallow = []"));
+    let spec = bound(&with(RMSNORM, minimize, &format!("{minimize}\nallow = [\"l2_evict_last\"]")));
+    assert_eq!(spec.better.allow, [factory_spec::Allowance::L2EvictLast]);
+    assert!(spec.canonical().contains("\nallow l2_evict_last\n"), "{}", spec.canonical());
+}
+
 #[test]
 fn spelling_is_no_meaning() {
     same("name = \"rmsnorm\"", "name = \"normalise\"");

@@ -1,6 +1,6 @@
 //! Loads: global, through shared memory, and what the loaded bytes mean.
 
-use factory_ptx::builder::{B16, B32, B64, LoadHint, Pred, Reg};
+use factory_ptx::builder::{B16, B32, B64, LoadHint, Pred, Priority, Reg};
 use factory_spec::{ArgId, DType, Role};
 
 use super::{Lowering, Raw};
@@ -50,11 +50,16 @@ impl Lowering<'_> {
     fn load_hint(&self, arg: ArgId) -> LoadHint {
         let bound = &self.source.spec.args[arg.index()];
         let read_only = bound.role == Role::In;
-        if self.source.split.tensor(arg).across == Across::Same {
-            // Row-invariant operands are wanted by every block: no hint that would throw them out.
+        let (split, load) = (self.source.split, self.config().load);
+        let access = split.tensor(arg);
+        if access.across == Across::Same && (!split.rows.is_empty() || access.along == Along::Same) {
+            // Operands that every block wants: no hint that would throw them out.
             return LoadHint { read_only, ..LoadHint::default() };
         }
-        LoadHint { read_only, ..self.config().load }
+        // What is written as well as read is written back as soon as it can be.
+        let kept = load.priority == Priority::EvictLast && !read_only;
+        let priority = if kept { Priority::Normal } else { load.priority };
+        LoadHint { read_only, priority, ..load }
     }
 
     /// The condition under which this thread loads. Rows beyond the last repeat the last one, which an argument that is
@@ -267,6 +272,7 @@ impl Lowering<'_> {
             let source = self.thread_address(arg, row, None);
             let (target, start) = self.stage_address(arg, true);
             let bytes = self.vector_bytes(arg);
+            let hint = self.load_hint(arg);
             let piece_bytes = bytes.min(16);
             let pieces = bytes / piece_bytes;
             for chunk in 0..config.chunks {
@@ -276,14 +282,7 @@ impl Lowering<'_> {
                     for piece in 0..pieces {
                         let to = start + (chunk * pieces + piece) * config.threads * piece_bytes;
                         let from = from + i64::from(piece * 16);
-                        e.copy_async(
-                            target,
-                            i64::from(to),
-                            source,
-                            from,
-                            piece_bytes,
-                            config.load.prefetch_128,
-                        );
+                        e.copy_async(target, i64::from(to), source, from, piece_bytes, hint);
                     }
                 };
                 match inside {

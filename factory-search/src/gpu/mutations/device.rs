@@ -48,6 +48,8 @@ pub(super) enum Habit {
     Keeps {
         part: f64,
     },
+    /// What it reads stays in L2, as far as there is room, until somebody puts it out.
+    KeepsLines,
     /// Is right on the first set alone.
     FirstSetAlone {
         part: f64,
@@ -123,6 +125,8 @@ pub(super) struct Device {
     random: Stream,
     /// Sets whose data is in L2, the one that was used last at the end.
     resident: VecDeque<usize>,
+    /// Sets whose data stays there whatever others read.
+    kept: Vec<usize>,
     /// Windows of each kernel.
     windows: Vec<usize>,
     /// What is in the output of each set.
@@ -144,6 +148,7 @@ impl Device {
             seed,
             random: Stream(random),
             resident: VecDeque::new(),
+            kept: Vec::new(),
             windows: vec![0; kernels],
             outputs: vec![0; sets],
         }
@@ -157,6 +162,12 @@ impl Device {
     pub(super) fn poison(&mut self, poison: Poison) {
         let word = poison.word(factory_spec::DType::F32, self.random.next());
         self.outputs.fill(u64::from(word));
+    }
+
+    /// Kept data is data as any other, and all of it makes room for something else.
+    pub(super) fn drop_kept_lines(&mut self) {
+        self.kept.clear();
+        self.resident.clear();
     }
 
     /// A graph of so many kernels that do nothing.
@@ -196,7 +207,12 @@ impl Device {
 
     /// Seconds of an execution.
     fn execution(&mut self, kernel: &Kernel, window: usize, set: usize) -> f64 {
-        let seconds = if self.resident.contains(&set) { kernel.warm } else { kernel.cold };
+        let is_warm = self.resident.contains(&set) || self.kept.contains(&set);
+        let seconds = if is_warm { kernel.warm } else { kernel.cold };
+        let room = self.kept.len() * self.place.set_bytes < self.place.l2_bytes;
+        if matches!(kernel.habit, Habit::KeepsLines) && room && !self.kept.contains(&set) {
+            self.kept.push(set);
+        }
         self.resident.retain(|&other| other != set);
         self.resident.push_back(set);
         while self.resident.len() * self.place.set_bytes > self.place.l2_bytes {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use factory_spec::{BoundSpec, SizeValues, Spec};
 
-use super::device::{Device, Kernel, Place, STILL};
+use super::device::{Device, Habit, Kernel, Place, STILL};
 use crate::gpu::figures::{
     self, Bound, Lag, LagLimits, Noise, Overhead, Rotation, WINDOW_BYTES, first_difference, median,
 };
@@ -47,6 +47,8 @@ pub(super) struct Rules {
     pub(super) head_start: fn(f64) -> f64,
     pub(super) warm_up: fn(&[usize]) -> Vec<usize>,
     pub(super) turns: fn(usize, &[usize]) -> Vec<usize>,
+    /// Whether what was kept in L2 is put out before a window.
+    pub(super) drops_kept_lines: bool,
     /// What outputs hold before a window of a round.
     pub(super) poison: fn(usize) -> Option<Poison>,
     /// Whether outputs are looked at after a window of a round.
@@ -73,6 +75,7 @@ pub(super) const WHOLE: Rules = Rules {
     head_start,
     warm_up: figures::warm_up,
     turns: figures::turns,
+    drops_kept_lines: true,
     poison: |round| Some(Poison::BOTH[round % 2]),
     checked: |_| true,
     differ: first_difference,
@@ -268,6 +271,11 @@ impl<'a> Session<'a> {
     }
 
     fn window(&mut self, slot: usize, round: usize) -> Result<f64, Reason> {
+        // For kernels of a spec that allows it.
+        let keeps = self.trial.kernels.iter().any(|kernel| matches!(kernel.habit, Habit::KeepsLines));
+        if keeps && self.rules.drops_kept_lines {
+            self.device.drop_kept_lines();
+        }
         if let Some(poison) = (self.rules.poison)(round) {
             self.device.poison(poison);
         }

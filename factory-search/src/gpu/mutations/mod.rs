@@ -55,6 +55,10 @@ const SLOWER: Kernel = Kernel::honest("slower", 4.1e-6);
 const STREAMS: Kernel = Kernel { name: "streams", cold: 4.0e-6, warm: 3.2e-6, habit: Habit::Honest };
 const READS_AGAIN: Kernel = Kernel { name: "reads again", cold: 5.0e-6, warm: 2.8e-6, habit: Habit::Honest };
 
+/// Keeps lines for its next window.
+const KEEPS_LINES: Kernel =
+    Kernel { name: "keeps lines", cold: 4.1e-6, warm: 0.8e-6, habit: Habit::KeepsLines };
+
 const fn cheat(habit: Habit) -> Kernel {
     Kernel::with("cheat", 4.2e-6, habit)
 }
@@ -114,6 +118,12 @@ fn windows() -> Vec<Mutation> {
                 &["fast"],
             )
         },
+        mutation(
+            "K40: what was kept in L2 is not put out before a window",
+            Rules { drops_kept_lines: false, ..WHOLE },
+            trial([FAST, KEEPS_LINES]),
+            &["fast"],
+        ),
         mutation(
             "K28: outputs are not poisoned before a window",
             Rules { poison: |_| None, ..WHOLE },
