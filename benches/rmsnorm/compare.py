@@ -75,6 +75,11 @@ def write(results, path):
     beside.replace(path)
 
 
+def trace():
+    """The last exception's, with paths as the repository has them."""
+    return traceback.format_exc()[-2000:].replace(f"{Path(__file__).resolve().parents[2]}{os.sep}", "")
+
+
 def raise_too_long(*_):
     raise TooLong
 
@@ -141,7 +146,7 @@ class Run:
             except Exception as error:
                 found[name] = {"error": f"{type(error).__name__}: {error}"[:1000]}
                 if not self.options.dry_run:
-                    found[name]["trace"] = traceback.format_exc()[-2000:]
+                    found[name]["trace"] = trace()
             # Frames of what was thrown hold tensors.
             gc.collect()
             found[name]["prepare_s"] = round(time.monotonic() - begin, 2)
@@ -195,7 +200,7 @@ class Run:
                 except lab.Lost:
                     raise
                 except Exception as error:
-                    self.results["errors"].append(f"{job}: {traceback.format_exc()[-2000:]}")
+                    self.results["errors"].append(f"{job}: {trace()}")
                     print(f"{job}: {type(error).__name__}: {error}"[:300], file=sys.stderr, flush=True)
                     self.place.check_alive()
                 else:
@@ -218,7 +223,8 @@ class Run:
 
 def begin(options, place):
     results = {
-        "command": sys.argv,
+        # Where files lie is of no use to anybody else.
+        "command": [Path(word).name if os.sep in word else word for word in sys.argv],
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "commit": commit(),
         "python": platform.python_version(),

@@ -29,7 +29,7 @@ CHUNKS = { powers = [1, 32] }
 CLUSTER = { powers = [1, 16] }
 DEEP = { powers = [1, 8] }
 EARLY = false
-CACHE = ["normal", "streaming", "first", "through"]
+CACHE = ["normal", "streaming"]
 REREAD = false
 
 [[launch]]

@@ -28,7 +28,7 @@ ROWS = { powers = [1, 64], default = 1 }
 CHUNKS = { powers = [1, 32] }
 CLUSTER = { powers = [1, 16] }
 DEEP = { powers = [1, 8] }
-CACHE = ["normal", "streaming", "first", "through"]
+CACHE = ["normal", "streaming"]
 REREAD = false
 
 [[launch]]

@@ -72,12 +72,7 @@ fn check_weighted<T: Number + Weighted<W>, W: Number>() {
         let mut y = zeros::<T>(&[m, n]);
         rms_norm(&x, &w, &mut y, EPS, offset).unwrap();
         let got = y.to_vec().unwrap();
-        if size_of::<T>() == 4 && n == 65536 {
-            // Known and in the README: the parts of a long row are added one after the other, which shows where y is f32.
-            assert!(error(&got, &plain.y) < 4e-7, "{what}");
-        } else {
-            as_good_as_honest(&what, &got, &plain.honest, &plain.y, m);
-        }
+        as_good_as_honest(&what, &got, &plain.honest, &plain.y, m);
 
         // The others have fewer variants, and so are tried at fewer sizes.
         if index % 3 != 0 {
