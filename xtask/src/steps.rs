@@ -18,7 +18,12 @@ pub(crate) fn ci() -> Result<(), Failure> {
 pub(crate) fn lint() -> Result<(), Failure> {
     run(&mut cargo(&["fmt", "--all", "--check"]))?;
     tidy::check()?;
-    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"]))
+    // What build scripts need is compiled under clippy for clippy alone. The build script of this example searches, and would have the
+    // whole search compiled once more, for a dozen lines of its own.
+    let but = ["--exclude", "example-fused"];
+    let clippy =
+        [&["clippy", "--workspace"], &but[..], &["--all-targets", "--all-features", "--", "-D", "warnings"]];
+    run(&mut cargo(&clippy.concat()))
 }
 
 /// Licences, sources and bans of the dependencies.
