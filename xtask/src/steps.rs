@@ -20,10 +20,8 @@ pub(crate) fn lint() -> Result<(), Failure> {
     tidy::check()?;
     // What build scripts need is compiled under clippy for clippy alone. The build script of this example searches, and would have the
     // whole search compiled once more, for a dozen lines of its own.
-    let but = ["--exclude", "example-fused"];
-    let clippy =
-        [&["clippy", "--workspace"], &but[..], &["--all-targets", "--all-features", "--", "-D", "warnings"]];
-    run(&mut cargo(&clippy.concat()))
+    let packages = ["clippy", "--workspace", "--exclude", "example-fused"];
+    run(cargo(&packages).args(["--all-targets", "--all-features", "--", "-D", "warnings"]))
 }
 
 /// Licences, sources and bans of the dependencies.

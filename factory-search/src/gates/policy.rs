@@ -352,8 +352,7 @@ impl Names {
     }
 
     fn is_register(&self, name: &str) -> bool {
-        // `%v.x` is a part of the vector register `%v`.
-        let base = name.split_once('.').map_or(name, |(base, _)| base);
+        let base = whole(name);
         self.registers.contains(base)
             || self.ranges.iter().any(|(prefix, count)| {
                 base.strip_prefix(prefix.as_str())
@@ -361,6 +360,11 @@ impl Names {
                     .is_some_and(|number| number < *count)
             })
     }
+}
+
+/// The register of a name: `%v.x` is a part of the vector register `%v`.
+fn whole(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(base, _)| base)
 }
 
 fn collect(body: &[Statement], names: &mut Names) {
@@ -377,7 +381,6 @@ fn collect(body: &[Statement], names: &mut Names) {
 /// A part of a vector is another name for a register, a parameter comes from whoever calls, and a guard may leave what was there:
 /// of none of those is known what it holds.
 fn cache_policies(function: &Function, body: &[Statement]) -> BTreeMap<String, bool> {
-    let base = |name: &str| name.split_once('.').map_or(name, |(base, _)| base).to_owned();
     fn walk(body: &[Statement], visit: &mut dyn FnMut(&Instruction)) {
         for statement in body {
             match statement {
@@ -392,18 +395,18 @@ fn cache_policies(function: &Function, body: &[Statement]) -> BTreeMap<String, b
     let mut other: BTreeSet<String> = passed.map(|variable| variable.name.clone()).collect();
     walk(body, &mut |instruction| {
         if let Some(Operand::Name(target)) = instruction.operands.first() {
-            let whole = !target.contains('.') && instruction.guard.is_none();
-            if instruction.opcode == "createpolicy" && whole {
+            let known = whole(target) == target && instruction.guard.is_none();
+            if instruction.opcode == "createpolicy" && known {
                 *made.entry(target.clone()).or_default() |= instruction.has(EVICT_LAST);
             } else {
-                other.insert(base(target));
+                other.insert(whole(target).to_owned());
             }
         }
         // Vector loads and calls write several registers.
         for operand in &instruction.operands {
             if let Operand::Vector(parts) | Operand::Group(parts) = operand {
                 let names = parts.iter().filter_map(|part| match part {
-                    Operand::Name(name) => Some(base(name)),
+                    Operand::Name(name) => Some(whole(name).to_owned()),
                     _ => None,
                 });
                 other.extend(names);
@@ -508,12 +511,9 @@ fn check_instruction(instruction: &Instruction, context: &Context<'_>) -> Result
 
 /// Whether it only reads global memory: a load, or a copy whose first space, that of its target, is shared memory.
 fn reads(instruction: &Instruction) -> bool {
-    let spaces = || instruction.modifiers.iter().filter_map(|word| word.split("::").next());
     match instruction.opcode.as_str() {
         "ld" => true,
-        "cp" if !instruction.has("reduce") => {
-            spaces().find(|word| matches!(*word, "global" | "shared")).is_some_and(|first| first == "shared")
-        }
+        "cp" => !instruction.has("reduce") && address_space(instruction) == "shared",
         _ => false,
     }
 }
@@ -574,7 +574,7 @@ fn check_name(name: &str, line: u32, context: &Context<'_>) -> Result<(), Reason
     if !name.starts_with('%') || context.names.is_register(name) || context.names.variables.contains(name) {
         return Ok(());
     }
-    let base = name.split_once('.').map_or(name, |(base, _)| base);
+    let base = whole(name);
     if REGISTERS.contains(&base) {
         return Ok(());
     }
@@ -633,7 +633,7 @@ fn check_address(
     }
 }
 
-/// The state space that an access names; `generic` when it names none.
+/// The state space that an access names first; `generic` when it names none.
 fn address_space(instruction: &Instruction) -> &str {
     instruction
         .modifiers

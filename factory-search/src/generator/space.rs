@@ -13,6 +13,13 @@ use super::split::{Across, Along};
 /// Of what the L2 holds, what was written gives way before what was read.
 const LAST: LoadHint = LoadHint { priority: Priority::EvictLast, read_only: false, prefetch_128: false };
 
+/// A configuration, and behind it the one that reads so; what has other hints or reads a row again has none.
+fn beside_last(config: Config) -> impl Iterator<Item = Config> {
+    let plain = config.load == LoadHint::default() && config.store == StoreHint::default();
+    let last = (plain && config.keep != Keep::Reread).then(|| Config { load: LAST, ..config.clone() });
+    std::iter::once(config).chain(last)
+}
+
 /// Shared memory that one block may have, on sm_90 and sm_100 alike, less what the exchanges take.
 const SHARED_LIMIT: u64 = 227 * 1024 - 4096;
 
@@ -186,6 +193,9 @@ impl Space<'_> {
                 self.tile_configurations(columns, rows, vector, &mut found);
             }
         }
+        if self.spec.better.allow.contains(&Allowance::L2EvictLast) {
+            found = found.into_iter().flat_map(beside_last).collect();
+        }
         let mut seen = BTreeSet::new();
         found.retain(|config| self.fits(config) && seen.insert(config.clone()));
         found
@@ -275,10 +285,7 @@ impl Space<'_> {
                 found.push(config.clone());
                 found.push(Config { store: streaming, ..config.clone() });
                 let load = LoadHint { priority: Priority::NoAllocate, ..LoadHint::default() };
-                found.push(Config { load, store: streaming, ..config.clone() });
-                if self.keeps_lines() {
-                    found.push(Config { load: LAST, ..config });
-                }
+                found.push(Config { load, store: streaming, ..config });
             }
         }
         // Blocks that fit a multiprocessor by threads; persistent grids are a multiple of the multiprocessors.
@@ -291,31 +298,16 @@ impl Space<'_> {
             let weights = if has_weights { Weights::Resident } else { Weights::Late };
             let config = Config { persistent: Some(blocks), weights, ..base.clone() };
             found.push(config.clone());
-            if self.keeps_lines() {
-                found.push(Config { load: LAST, ..config.clone() });
-            }
             for stages in [2, 3] {
                 let staged = Config { keep: Keep::Shared, stages, ..config.clone() };
                 if self.shared_estimate(&staged) * u64::from(per) <= SHARED_LIMIT {
-                    if self.keeps_lines() {
-                        found.push(Config { load: LAST, ..staged.clone() });
-                    }
                     found.push(staged);
                 }
             }
         }
         if several_passes && self.traffic().rows * base.vector * base.chunks >= 64 {
-            let shared = Config { keep: Keep::Shared, ..base.clone() };
-            if self.keeps_lines() {
-                found.push(Config { load: LAST, ..shared.clone() });
-            }
-            found.push(shared);
+            found.push(Config { keep: Keep::Shared, ..base.clone() });
         }
-    }
-
-    /// Whether what is read may stay in the L2 before what is written.
-    fn keeps_lines(&self) -> bool {
-        self.spec.better.allow.contains(&Allowance::L2EvictLast)
     }
 
     /// Whether no output has columns: one pass fewer over the row.
@@ -341,10 +333,7 @@ impl Space<'_> {
                     }
                 }
                 let load = LoadHint { prefetch_128: true, ..LoadHint::default() };
-                found.push(Config { load, ..base.clone() });
-                if self.keeps_lines() {
-                    found.push(Config { load: LAST, ..base });
-                }
+                found.push(Config { load, ..base });
             }
         }
     }

@@ -174,13 +174,13 @@ fn without_time_every_size_still_gets_a_candidate_and_with_memory_the_best_one_k
     assert_eq!(seconds(&short), seconds(&long));
 }
 
-/// A device that takes its time, and remembers how many were measured twice, side by side.
-struct Slow {
+/// A recorded device with something that comes before each answer.
+struct Before<F> {
     inner: Recorded,
-    finals: Vec<usize>,
+    first: F,
 }
 
-impl Measurer for Slow {
+impl<F: FnMut(&[&Candidate], &MeasureOptions) -> Result<(), String>> Measurer for Before<F> {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -201,10 +201,7 @@ impl Measurer for Slow {
         candidates: &[&Candidate],
         options: &MeasureOptions,
     ) -> Result<Timing, String> {
-        std::thread::sleep(std::time::Duration::from_millis(20 * candidates.len() as u64));
-        if options.finalists > 0 {
-            self.finals.push(candidates.len());
-        }
+        (self.first)(candidates, options)?;
         self.inner.check_and_time(spec, cases, sizes, candidates, options)
     }
 }
@@ -214,44 +211,20 @@ impl Measurer for Slow {
 fn a_search_that_time_ends_still_compares_its_best_side_by_side() {
     let spec = bind(SPEC);
     let options = SearchOptions { budget: Budget { candidates: 4000, seconds: Some(5.0) }, ..options(4000) };
-    let mut slow = Slow { inner: record(&spec), finals: Vec::new() };
-    let found = run_with(&spec, &mut slow, None, &options);
+    // How many were measured twice, side by side.
+    let mut finals = Vec::new();
+    let slowly = |candidates: &[&Candidate], options: &MeasureOptions| {
+        std::thread::sleep(std::time::Duration::from_millis(20 * candidates.len() as u64));
+        if options.finalists > 0 {
+            finals.push(candidates.len());
+        }
+        Ok(())
+    };
+    let found = run_with(&spec, &mut Before { inner: record(&spec), first: slowly }, None, &options);
     let timed = found.candidates.iter().filter(|record| record.measured.is_some()).count();
     assert!(timed < 1000, "time ended it, after {timed} candidates");
     // Beside the best alone there would be one more at most, for sizes that the best does not serve.
-    assert!(slow.finals.len() == 1 && slow.finals[0] > 2, "{:?}", slow.finals);
-}
-
-/// A device that is lost after some calls.
-struct Lost {
-    inner: Recorded,
-    calls: usize,
-}
-
-impl Measurer for Lost {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn driver(&self) -> &str {
-        self.inner.driver()
-    }
-
-    fn capability(&self) -> (u32, u32) {
-        self.inner.capability()
-    }
-
-    fn check_and_time(
-        &mut self,
-        spec: &BoundSpec,
-        cases: &Cases,
-        sizes: &SizeValues,
-        candidates: &[&Candidate],
-        options: &MeasureOptions,
-    ) -> Result<Timing, String> {
-        self.calls = self.calls.checked_sub(1).ok_or("the device is lost")?;
-        self.inner.check_and_time(spec, cases, sizes, candidates, options)
-    }
+    assert!(finals.len() == 1 && finals[0] > 2, "{finals:?}");
 }
 
 #[test]
@@ -260,7 +233,14 @@ fn a_lost_device_loses_nothing_that_was_measured_and_the_next_search_goes_on() {
     let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
     let path = folder.path().join("notes.jsonl");
     let open = || Notebook::open(&path).unwrap_or_else(|error| panic!("{error}"));
-    let mut lost = Lost { inner: record(&spec), calls: 1 };
+    let mut calls = 1usize;
+    let mut lost = Before {
+        inner: record(&spec),
+        first: |_: &[&Candidate], _: &MeasureOptions| {
+            calls = calls.checked_sub(1).ok_or("the device is lost")?;
+            Ok(())
+        },
+    };
     let found = run(&spec, &mut lost, Some(&open()), 32);
     let measured = found.candidates.iter().filter(|record| record.measured.is_some()).count();
     assert_eq!(measured, 8, "one batch");
